@@ -1,0 +1,310 @@
+"""The one applier: observe, compare, perform in a fixed order, report.
+
+Both piot.conf and .piot.yaml end here. What was made is recorded per scope under
+/var/lib/piot/owned, and only what is recorded is ever removed. The record is written before the
+first change (with all that may come to exist) and again after the last one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from itertools import groupby
+
+from piot_firstboot.errors import ApplyError
+from piot_firstboot.plan import (
+    Change,
+    Directory,
+    File,
+    Item,
+    Lines,
+    Login,
+    Symlink,
+    Sysctl,
+    SystemUser,
+    Unit,
+    diff,
+    key,
+    merge,
+    owned,
+)
+from piot_firstboot.system import System
+
+OWNED = "/var/lib/piot/owned"
+_UNIT_FOLDERS = ("/etc/systemd/system/", "/run/systemd/system/")
+
+
+def scopes(system: System) -> tuple[str, ...]:
+    """List the scopes that own something: `conf`, and `app.NAME` for each app."""
+    return tuple(name for name in system.names(OWNED) if not name.startswith("."))
+
+
+def apply(
+    system: System,
+    scope: str,
+    items: Iterable[Item],
+    *,
+    dry_run: bool = False,
+    wait: bool = True,
+    say: Callable[[str], None] = lambda text: None,
+) -> tuple[Change, ...]:
+    """Make the system equal the items and return what changed; with `dry_run`, what would.
+
+    With `wait` unset (early boot) units are queued, not awaited. Raises ApplyError when a step is
+    refused; the next run takes up from there.
+    """
+    items = tuple(items)
+    before = _recorded(system, scope)
+    current = observe(system, items, before)
+    changes = diff(items, current, before)
+    if dry_run:
+        return changes
+    after = owned(items)
+    if changes:
+        touched = [f"pending {change.key.partition(' ')[2]}" for change in changes if change.item]
+        _record(system, scope, {*before, *after, *touched})
+        _perform(system, changes, before, wait, say)
+    if set(after) != set(before) or changes:
+        _record(system, scope, set(after))
+    return changes
+
+
+def mark(system: System, scope: str, paths: Iterable[str]) -> None:
+    """Let the next apply of a scope count these files as changed: its units follow them."""
+    before = _recorded(system, scope)
+    if before:
+        _record(system, scope, {*before, *(f"pending {path}" for path in paths)})
+
+
+def _recorded(system: System, scope: str) -> tuple[str, ...]:
+    """Read the ownership record of a scope."""
+    text = (system.read(f"{OWNED}/{scope}") or b"").decode()
+    return tuple(line for line in text.splitlines() if line)
+
+
+def _record(system: System, scope: str, entries: set[str]) -> None:
+    """Write the ownership record of a scope; none is kept for a scope that owns nothing."""
+    if entries:
+        data = "".join(f"{entry}\n" for entry in sorted(entries)).encode()
+        system.write(f"{OWNED}/{scope}", data, 0o600)
+    else:
+        system.remove(f"{OWNED}/{scope}")
+
+
+# -- observe ------------------------------------------------------------------------------------
+
+
+def observe(system: System, items: Iterable[Item], before: Iterable[str]) -> dict[str, Item]:
+    """Look at everything that the items and the ownership record name."""
+    items = tuple(items)
+    found: dict[str, Item] = {}
+    for item in items:
+        if not isinstance(item, Unit) and (now := _look(system, key(item))) is not None:
+            found[key(item)] = now
+    for entry in before:
+        kind, _, rest = entry.partition(" ")
+        name = f"lines {rest.partition(' ')[0]}" if kind == "line" else entry
+        known = kind in ("file", "directory", "symlink", "line", "user") and name not in found
+        if known and (now := _look(system, name)) is not None:
+            found[name] = now
+    for unit in _look_units(system, [item for item in items if isinstance(item, Unit)]):
+        found[key(unit)] = unit
+    return found
+
+
+def _look(system: System, entry: str) -> Item | None:
+    """Return what is there now as an item of the same kind, or None."""
+    kind, _, name = entry.partition(" ")
+    match kind:
+        case "user":
+            row = system.accounts("passwd").get(name)
+            return SystemUser(name, row[5]) if row else None
+        case "login":
+            return _look_login(system, name)
+        case "sysctl":
+            text = system.read(f"/proc/sys/{name.replace('.', '/')}") if system.live else None
+            return Sysctl(name, text.decode().rstrip("\n")) if text is not None else None
+    there = system.entry(name)
+    if there is None:
+        return None
+    access = (there.mode, there.owner, there.group)
+    match kind, there.kind:
+        case "directory", "directory":
+            return Directory(name, *access)
+        case "lines", "file":
+            text = (system.read(name) or b"").decode("utf-8", "surrogateescape")
+            return Lines(name, tuple(text.splitlines()), "", *access)
+        case _, "symlink":
+            return Symlink(name, there.target)
+        case _, "file":
+            return File(name, system.read(name) or b"", *access)
+    raise ApplyError(f"{name} is a {there.kind}", "move it away, then run: sudo piot apply")
+
+
+def _look_login(system: System, name: str) -> Login | None:
+    """Read an account's hash, groups and shell from the user database."""
+    row = system.accounts("passwd").get(name)
+    if row is None:
+        return None
+    shadow = system.accounts("shadow").get(name, [name, ""])
+    groups = [g for g, fields in system.accounts("group").items() if name in fields[-1].split(",")]
+    return Login(name, shadow[1], tuple(groups), (), row[-1])
+
+
+def _look_units(system: System, units: Sequence[Unit]) -> list[Unit]:
+    """Ask systemd once for the state of all units."""
+    if not units:
+        return []
+    if not system.live:
+        foreign = [unit for unit in units if unit.enabled is not None]
+        states = [system.systemctl("is-enabled", unit.name).out.strip() for unit in foreign]
+        pairs = zip(foreign, states, strict=True)
+        return [Unit(unit.name, unit.active, state == "enabled") for unit, state in pairs]
+    properties = ("-p", "Id,ActiveState,UnitFileState")
+    shown = system.systemctl("show", *properties, *(unit.name for unit in units)).out
+    found = []
+    # Blocks come in the order of the names; an alias would show another Id.
+    for unit, block in zip(units, shown.strip().split("\n\n"), strict=False):
+        values = dict(line.partition("=")[::2] for line in block.splitlines())
+        active = values.get("ActiveState") in ("active", "activating", "reloading")
+        found.append(Unit(unit.name, active, values.get("UnitFileState") == "enabled"))
+    return found
+
+
+# -- perform ------------------------------------------------------------------------------------
+
+
+def _perform(
+    system: System,
+    changes: Sequence[Change],
+    before: Sequence[str],
+    wait: bool,
+    say: Callable[[str], None],
+) -> None:
+    """Carry out the changes: stop, remove, accounts, files, reload, enable, start."""
+    stops = [c for c in changes if c.verb == "stop" and c.item is None]
+    units = [c for c in changes if isinstance(c.item, Unit)]
+    if stops and system.live:
+        names = [change.key.partition(" ")[2] for change in stops]
+        say(f"stopping {', '.join(names)}")
+        # A unit that was never loaded is not an error: what counts is that it does not run.
+        system.systemctl("stop", *names, timeout=180)
+    for change in changes:
+        if change.verb == "remove":
+            _remove(system, change)
+        elif change.item and not isinstance(change.item, Unit):
+            _make(system, change, before)
+    if not units and not _reload_needed(changes):
+        return
+    if system.live and _reload_needed(changes):
+        system.run(("systemctl", "daemon-reload"), check=True)
+    for change in units:
+        if change.verb in ("enable", "disable"):
+            where = ("--no-reload",) if system.live else ()
+            result = system.systemctl(change.verb, *where, change.key.partition(" ")[2])
+            if result.code != 0:
+                raise ApplyError(f"systemctl {change.verb}: {result.reason}")
+    if system.live:
+        _start(system, [c for c in units if c.verb not in ("enable", "disable")], wait, say)
+
+
+def _reload_needed(changes: Iterable[Change]) -> bool:
+    """Tell whether systemd holds a unit in memory that changed on disk.
+
+    A unit that is new on disk is read when it is first named, so a reload (175 ms of the whole
+    machine) is left out when nothing that was there before changed. A new drop-in counts as
+    change: its unit may be loaded.
+    """
+    for change in changes:
+        path = change.key.partition(" ")[2]
+        if path.startswith(_UNIT_FOLDERS) and (change.verb != "create" or ".d/" in path):
+            return True
+    return False
+
+
+def _remove(system: System, change: Change) -> None:
+    """Remove what PioT made; a directory goes only when nothing else is in it."""
+    kind, _, name = change.key.partition(" ")
+    if kind == "user":
+        system.run(("userdel", *_prefix(system), name))
+    else:
+        system.remove(name)
+
+
+def _make(system: System, change: Change, before: Iterable[str]) -> None:
+    """Create or change one thing on disk."""
+    match change.item:
+        case File() as item:
+            access = (item.mode, item.owner, item.group)
+            system.write(item.path, item.content, *access, check=item.check if system.live else ())
+        case Directory() as item:
+            system.mkdir(item.path, item.mode, item.owner, item.group)
+        case Symlink() as item:
+            system.symlink(item.path, item.target)
+        case Lines() as item:
+            now = change.now if isinstance(change.now, Lines) else None
+            lines = merge(item, now, before)
+            data = "".join(f"{line}\n" for line in lines).encode("utf-8", "surrogateescape")
+            system.write(item.path, data, item.mode, item.owner, item.group)
+        case Sysctl() as item:
+            if system.live:
+                system.set_sysctl(item.key, item.value)
+        case Login() as item:
+            _make_login(system, item, change.now)
+        case SystemUser() as item:
+            _make_system_user(system, item)
+
+
+def _prefix(system: System) -> tuple[str, ...]:
+    """Let the account tools work on a tree instead of the running system."""
+    return () if system.root == "/" else ("--prefix", system.root)
+
+
+def _make_login(system: System, item: Login, now: Item | None) -> None:
+    """Create or change a person's account; the hash travels through a pipe, never in argv."""
+    prefix = _prefix(system)
+    if now is None:
+        user = ("useradd", *prefix, "--create-home", "--user-group", "--shell", item.shell)
+        system.run((*user, item.name), check=True)
+    elif isinstance(now, Login) and now.shell != item.shell:
+        system.run(("usermod", *prefix, "--shell", item.shell, item.name), check=True)
+    known = system.accounts("group")
+    for group in item.groups:
+        if group not in known:
+            raise ApplyError(f"user {item.name}: there is no group {group}")
+    if item.groups:
+        system.run(("usermod", *prefix, "-aG", ",".join(item.groups), item.name), check=True)
+    for group in set(item.not_groups) & set(now.groups if isinstance(now, Login) else ()):
+        system.run(("gpasswd", *_root(system), "-d", item.name, group), check=True)
+    if item.password_hash is not None:
+        line = f"{item.name}:{item.password_hash}\n".encode()
+        system.run(("chpasswd", *_root(system), "-e"), stdin=line, check=True)
+
+
+def _root(system: System) -> tuple[str, ...]:
+    """Name the tree for the tools that know --root and not --prefix."""
+    return () if system.root == "/" else ("--root", system.root)
+
+
+def _make_system_user(system: System, item: SystemUser) -> None:
+    """Create a system user through systemd-sysusers, which also knows trees."""
+    line = f'u {item.name} - "{item.comment or item.name}" {item.home}\n'
+    where = () if system.root == "/" else (f"--root={system.root}",)
+    system.run(("systemd-sysusers", *where, "-"), stdin=line.encode(), check=True)
+
+
+def _start(
+    system: System, changes: Sequence[Change], wait: bool, say: Callable[[str], None]
+) -> None:
+    """Start, stop, restart and reload units by name, neighbours in one call."""
+    for verb, group in groupby(changes, key=lambda change: change.verb):
+        items = [change.item for change in group if isinstance(change.item, Unit)]
+        names = [item.name for item in items]
+        say(f"{verb} {', '.join(names)}")
+        block = () if wait else ("--no-block",)
+        # A unit that gave up earlier must not refuse because of it.
+        system.run(("systemctl", "reset-failed", *names))
+        limit = sum(item.wait for item in items)
+        word = "try-reload-or-restart" if verb == "reload" else verb
+        result = system.run(("systemctl", word, *block, *names), timeout=limit)
+        if result.code != 0:
+            raise ApplyError(f"{verb} {', '.join(names)}: {result.reason}")

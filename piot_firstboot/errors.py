@@ -1,0 +1,58 @@
+"""What can go wrong, said so that a person can act on it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Problem:
+    """One thing wrong at one place of a text file.
+
+    `line` and `column` count from 1; line 0 means the file as a whole. `text` is the source line
+    as the author wrote it (a secret already masked), `width` the number of characters to mark.
+    """
+
+    source: str
+    line: int
+    column: int
+    message: str
+    hint: str = ""
+    text: str = ""
+    width: int = 1
+
+    def __str__(self) -> str:
+        """Render as `file:line:column: message`, the line, a caret and the hint."""
+        if not self.line:
+            head, lines = f"{self.source}: {self.message}", []
+        else:
+            head = f"{self.source}:{self.line}:{self.column}: {self.message}"
+            lines = []
+            if self.text:
+                # Tabs stay tabs, so that the caret stands below its word at any tab width.
+                shown = "".join(c if c.isprintable() or c == "\t" else "\ufffd" for c in self.text)
+                before = shown[: self.column - 1]
+                pad = "".join("\t" if c == "\t" else " " for c in before)
+                lines = [f"    {shown}", f"    {pad}{'^' * max(1, self.width)}"]
+        if self.hint:
+            lines.append(f"    hint: {self.hint}")
+        return "\n".join([head, *lines])
+
+
+class ConfigError(Exception):
+    """A text file that cannot be accepted; carries every problem found in it."""
+
+    def __init__(self, problems: Iterable[Problem]) -> None:
+        """Keep the problems in the order of the file."""
+        self.problems = tuple(sorted(problems, key=lambda p: (p.line, p.column)))
+        super().__init__("\n".join(str(problem) for problem in self.problems))
+
+
+class ApplyError(Exception):
+    """The system refused a change; `hint` says what to do next."""
+
+    def __init__(self, message: str, hint: str = "") -> None:
+        """Keep the hint apart, so that reports can set it on its own line."""
+        self.hint = hint
+        super().__init__(message)

@@ -1,0 +1,84 @@
+"""Files on the real file system: whole or not at all, and lasting over a power cut.
+
+rename(2) is the only commit point. These are the primitives of `System`, which alone calls them;
+paths here are real ones, the root already joined in front.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from contextlib import suppress
+
+from piot_firstboot.errors import ApplyError
+
+_MOST_LINKS = 40  # as the kernel before it says ELOOP, path_resolution(7)
+
+
+def join(root: str, path: str) -> str:
+    """Join a root in front of a path, following links in the parents as if the root were `/`."""
+    done: list[str] = []
+    left = path.split("/")[::-1]
+    links = 0
+    while left:
+        part = left.pop()
+        if part in ("", "."):
+            continue
+        if part == "..":
+            del done[-1:]
+            continue
+        here = "/".join([root, *done, part])
+        if left and os.path.islink(here):
+            links += 1
+            if links > _MOST_LINKS:
+                raise ApplyError(f"{path}: too many links")
+            target = os.readlink(here)
+            if target.startswith("/"):
+                done.clear()
+            left.extend(target.split("/")[::-1])
+            continue
+        done.append(part)
+    return "/".join([root, *done])
+
+
+def replace(
+    real: str, data: bytes, own: Callable[[int], None], check: Callable[[str], None] | None
+) -> None:
+    """Put new content at a path: temporary file, owner and mode, fsync, check, rename, fsync."""
+    folder, name = os.path.split(real)
+    temp = f"{folder}/.{name}.piot"  # a fixed name: what a power cut left is overwritten
+    try:
+        flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC | os.O_NOFOLLOW
+        with os.fdopen(os.open(temp, flags, 0o600), "wb") as file:
+            file.write(data)
+            file.flush()
+            own(file.fileno())
+            os.fsync(file.fileno())
+        if check:
+            check(temp)
+        os.rename(temp, real)
+    except BaseException:
+        with suppress(FileNotFoundError):
+            os.unlink(temp)
+        raise
+    sync_directory(folder)
+
+
+def relink(real: str, target: str) -> None:
+    """Put a symbolic link at a path, replacing what is there in one step."""
+    folder, name = os.path.split(real)
+    temp = f"{folder}/.{name}.piot"  # a fixed name: what a power cut left is overwritten
+    with suppress(FileNotFoundError):
+        os.unlink(temp)
+    os.symlink(target, temp)
+    os.rename(temp, real)
+    sync_directory(folder)
+
+
+def sync_directory(folder: str) -> None:
+    """Make renames and removals in a directory last."""
+    fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(fd)
+    finally:
+        os.close(fd)

@@ -1,0 +1,120 @@
+"""piot firstboot, piot apply: make the device what piot.conf says."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import replace
+
+from piot_firstboot import config, device, idle, state
+from piot_firstboot.apply import apply, mark, scopes
+from piot_firstboot.errors import ApplyError, ConfigError
+from piot_firstboot.notify import say
+from piot_firstboot.plan import Change, File
+from piot_firstboot.render import render_config
+from piot_firstboot.report import Report, publish
+from piot_firstboot.system import System
+
+_SCOPE = "conf"
+_APP_SCOPE = "app."
+
+
+def converge(system: System, *, boot: bool = False, dry_run: bool = False) -> Report:
+    """Read, judge and apply piot.conf; report; stamp last, and only after full success.
+
+    With `boot` nothing is waited for, because the units of the boot wait for this one. A wrong
+    file applies nothing and leaves in force what was applied before.
+    """
+    root = "" if system.root == "/" else system.root
+    path = idle.conf_path(root)
+    if not path:
+        where = "/boot/firmware/piot.conf"
+        return Report(True, f"there is no piot.conf; write one to {where}, then: sudo piot apply")
+    data = system.read(path) or b""
+    try:
+        wanted = config.parse(data, os.path.basename(path), zones=device.zones(system))
+    except ConfigError as error:
+        count = len(error.problems)
+        headline = f"{path}: {count} problem{'s' * (count > 1)}; nothing was changed"
+        report = Report(False, headline, path, error.problems, next_step=_mend(path))
+        return report if dry_run else _published(system, report)
+    items = render_config(wanted, device.facts(system))
+    gone = _gone(system, {app.name for app in wanted.apps})
+    try:
+        if dry_run:
+            changes = [c for name in gone for c in apply(system, name, (), dry_run=True)]
+            changes += apply(system, _SCOPE, items, dry_run=True)
+            return Report(True, _headline(path, changes, "would change"), path, (), _words(changes))
+        changes = _remove_apps(system, gone)
+        changes += apply(system, _SCOPE, items, wait=not boot, say=say)
+    except ApplyError as error:
+        report = Report(False, f"{path}: {error}", path, next_step=error.hint or _mend(path))
+        return _published(system, report)
+    _wake_polls(system, changes)
+    report = Report(True, _headline(path, changes, "changed"), path, (), _words(changes))
+    _published(system, report)
+    stamp = idle.boot_stamp(path, data)
+    if system.read(idle.BOOT_STAMP) != stamp:
+        system.write(idle.BOOT_STAMP, stamp)
+    return report
+
+
+def _gone(system: System, apps: set[str]) -> list[str]:
+    """List the scopes of apps that piot.conf no longer names."""
+    names = [scope for scope in scopes(system) if scope.startswith(_APP_SCOPE)]
+    return [scope for scope in names if scope.removeprefix(_APP_SCOPE) not in apps]
+
+
+def _remove_apps(system: System, gone: list[str]) -> list[Change]:
+    """Stop and remove the units of apps that left; the data they wrote stays."""
+    changes: list[Change] = []
+    for scope in gone:
+        changes += apply(system, scope, (), say=say)
+        system.remove_tree(state.folder(scope.removeprefix(_APP_SCOPE)))
+    return changes
+
+
+def _wake_polls(system: System, changes: list[Change]) -> None:
+    """Let every app look again, and soon, when an app's settings or a secret changed.
+
+    What failed for want of something may work now, so its wait is over.
+    """
+    files = [c.item.path for c in changes if isinstance(c.item, File)]
+    if not any(path.startswith("/var/lib/piot/") for path in files):
+        return
+    system.remove_tree(idle.POLL_STAMP)
+    for app in state.apps(system):
+        mark(system, f"{_APP_SCOPE}{app}", files)
+        with system.lock(state.lock(app), wait=False) as free:
+            record = state.load(system, app)
+            final = tuple(failure for failure in record.bad if failure.deterministic)
+            if free and final != record.bad:
+                state.save(system, replace(record, bad=final))
+        if system.live:
+            unit = f"piot-deploy@{app}.service"
+            system.run(("systemctl", "start", "--no-block", unit))
+
+
+def _published(system: System, report: Report) -> Report:
+    """Publish a report; a boot partition that does not take it is only mentioned."""
+    refused = publish(system, report)
+    if refused:
+        say(refused)
+    return report
+
+
+def _headline(path: str, changes: list[Change], verb: str) -> str:
+    """Sum up in one line."""
+    count = len(changes)
+    if not count:
+        return f"{path} is applied; nothing {verb}"
+    return f"{path}: {count} thing{'s' * (count > 1)} {verb}"
+
+
+def _words(changes: list[Change]) -> tuple[str, ...]:
+    """Say each change in words."""
+    return tuple(str(change) for change in changes)
+
+
+def _mend(path: str) -> str:
+    """Say how to go on after a mistake."""
+    return f"correct {path}, then reboot or run: sudo piot apply"

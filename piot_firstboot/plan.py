@@ -1,0 +1,287 @@
+"""The desired state, and what separates the system from it.
+
+A `Plan` lists items: files, links, lines, accounts, units. `diff` compares them with what was
+observed and with what PioT made earlier under the same scope, and returns the changes, in the
+one order in which they are safe to perform.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+
+
+@dataclass(frozen=True, slots=True)
+class File:
+    """A regular file that is wholly PioT's. `secret` keeps its content out of every report.
+
+    `check` is a command that must accept the new content before it replaces the old one; the
+    word `{}` in it stands for the path of the temporary file (`visudo -cf {}`).
+    """
+
+    path: str
+    content: bytes = field(repr=False)
+    mode: int = 0o644
+    owner: str = "root"
+    group: str = "root"
+    secret: bool = False
+    check: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Directory:
+    """A directory; removed again only when it is empty."""
+
+    path: str
+    mode: int = 0o755
+    owner: str = "root"
+    group: str = "root"
+
+
+@dataclass(frozen=True, slots=True)
+class Symlink:
+    """A symbolic link with this literal target."""
+
+    path: str
+    target: str
+
+
+@dataclass(frozen=True, slots=True)
+class Lines:
+    """Lines within a file that others write too.
+
+    Present lines stay where they are, missing ones are appended; lines that PioT added earlier
+    and no longer wants are taken out. Any other line starting with `replaces` is dropped.
+    """
+
+    path: str
+    lines: tuple[str, ...]
+    replaces: str = ""
+    mode: int = 0o644
+    owner: str = "root"
+    group: str = "root"
+
+
+@dataclass(frozen=True, slots=True)
+class Sysctl:
+    """A kernel setting of the running system, as sysctl(8) names it; needs no file of its own."""
+
+    key: str
+    value: str
+
+
+@dataclass(frozen=True, slots=True)
+class Login:
+    """A person's account. None leaves a property as it is; accounts are never removed.
+
+    `password_hash` is in crypt(5) format. `groups` are added, and those in `not_groups` left.
+    """
+
+    name: str
+    password_hash: str | None = field(default=None, repr=False)
+    groups: tuple[str, ...] = ()
+    not_groups: tuple[str, ...] = ()
+    shell: str = "/bin/bash"
+
+
+@dataclass(frozen=True, slots=True)
+class SystemUser:
+    """A system user and group of the same name, without a login (systemd-sysusers)."""
+
+    name: str
+    home: str
+    comment: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Unit:
+    """What a unit shall be doing.
+
+    `enabled` and `active` None leave that as it is. When one of the files in `because` changed,
+    `on_change` says what an already active unit must do: `restart`, `reload` or nothing; with
+    `start` the unit is started whenever they changed, active or not (a job that runs once a
+    commit). `wait` bounds the start in seconds.
+    """
+
+    name: str
+    active: bool | None = None
+    enabled: bool | None = None
+    on_change: str = ""
+    because: tuple[str, ...] = ()
+    wait: float = 90.0
+
+
+Item = File | Directory | Symlink | Lines | Sysctl | Login | SystemUser | Unit
+
+
+def key(item: Item) -> str:
+    """Name an item as the ownership record does: its kind, a blank, its path or name."""
+    match item:
+        case Sysctl(key=name) | Login(name=name) | SystemUser(name=name) | Unit(name=name):
+            return f"{_KINDS[type(item)]} {name}"
+        case _:
+            return f"{_KINDS[type(item)]} {item.path}"
+
+
+_KINDS: dict[type, str] = {
+    File: "file",
+    Directory: "directory",
+    Symlink: "symlink",
+    Lines: "lines",
+    Sysctl: "sysctl",
+    Login: "login",
+    SystemUser: "user",
+    Unit: "unit",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """One step from the system as it is to the system as planned.
+
+    `verb` is create, change or remove for what lies on disk; start, stop, restart, reload, enable
+    or disable for a unit. `item` is what is wanted (None for a removal), `now` what was found.
+    """
+
+    verb: str
+    key: str
+    item: Item | None = None
+    now: Item | None = None
+
+    def __str__(self) -> str:
+        """Say the change in words, as in `create file /etc/hostname`."""
+        return f"{self.verb} {self.key}"
+
+
+def owned(items: Iterable[Item]) -> tuple[str, ...]:
+    """List what the ownership record keeps of these items, one entry each.
+
+    A line within a shared file is kept as `line PATH TEXT`. What is neither a file nor a unit nor
+    a system user (accounts of people, kernel settings) is never removed and so not recorded.
+    """
+    entries: list[str] = []
+    for item in items:
+        match item:
+            case Lines():
+                entries += [f"line {item.path} {line}" for line in item.lines]
+            case Login() | Sysctl():
+                pass
+            case _:
+                entries.append(key(item))
+    return tuple(entries)
+
+
+def diff(
+    items: Iterable[Item], current: Mapping[str, Item], before: Iterable[str] = ()
+) -> tuple[Change, ...]:
+    """Return the changes that lead from `current` to `items`, in the order to perform them.
+
+    `current` maps the key of each item, and of each removable entry of `before`, to what was
+    found; a missing key means that there is nothing. `before` is the ownership record of the
+    same scope: what stands in it and is no longer wanted is removed. An entry `pending PATH` in
+    it is a file that was written by a run which ended before the units had followed.
+    """
+    items, before = tuple(items), tuple(before)
+    wanted = set(owned(items))
+    gone = [entry for entry in before if entry not in wanted]
+    changes = [Change("stop", entry) for entry in gone if entry.startswith("unit ")]
+    changes += _removals(gone, current, {key(item) for item in items})
+    written = {change.key.partition(" ")[2] for change in changes}
+    written |= {entry.partition(" ")[2] for entry in before if entry.startswith("pending ")}
+    for item in sorted(items, key=_rank):
+        if isinstance(item, Unit):
+            continue
+        now = current.get(key(item))
+        if not _equal(item, now, gone):
+            changes.append(Change("create" if now is None else "change", key(item), item, now))
+            written.add(key(item).partition(" ")[2])
+    for item in items:
+        if isinstance(item, Unit):
+            changes += _unit_changes(item, current.get(key(item)), written)
+    return tuple(changes)
+
+
+def _rank(item: Item) -> int:
+    """Put accounts before the files they own, and directories before what lies in them."""
+    order = (SystemUser, Login, Directory, File, Symlink, Lines, Sysctl)
+    return order.index(type(item)) if type(item) in order else len(order)
+
+
+def _removals(gone: list[str], current: Mapping[str, Item], wanted: set[str]) -> list[Change]:
+    """Remove links and files first, then directories from the deepest up, then users."""
+    on_disk = [e for e in gone if e.partition(" ")[0] in ("file", "symlink") and e in current]
+    folders = sorted((e for e in gone if e.startswith("directory ") and e in current), reverse=True)
+    users = [e for e in gone if e.startswith("user ") and e in current]
+    # A shared file that no item names any more still loses the lines that PioT put there.
+    shared: dict[str, list[str]] = {}
+    for entry in gone:
+        if entry.startswith("line "):
+            _, path, line = entry.split(" ", 2)
+            if f"lines {path}" not in wanted and f"lines {path}" in current:
+                shared.setdefault(path, []).append(line)
+    changes = []
+    for path, lines in shared.items():
+        now = current[f"lines {path}"]
+        if isinstance(now, Lines) and set(lines) & set(now.lines):
+            left = tuple(line for line in now.lines if line not in lines)
+            item = Lines(path, left, mode=now.mode, owner=now.owner, group=now.group)
+            changes.append(Change("change", f"lines {path}", item, now))
+    removed = [Change("remove", entry, now=current[entry]) for entry in on_disk + folders + users]
+    return removed + changes
+
+
+def merge(item: Lines, now: Lines | None, gone: Iterable[str]) -> tuple[str, ...]:
+    """Return all lines that the file shall have, keeping everyone else's lines in place."""
+    dropped = {entry.split(" ", 2)[2] for entry in gone if entry.startswith(f"line {item.path} ")}
+    kept = [
+        line
+        for line in (now.lines if now else ())
+        if line in item.lines
+        or not (line in dropped or (item.replaces and line.startswith(item.replaces)))
+    ]
+    return (*kept, *(line for line in item.lines if line not in kept))
+
+
+def _equal(item: Item, now: Item | None, gone: list[str]) -> bool:
+    """Tell whether what was found is what is wanted."""
+    match item, now:
+        case _, None:
+            return False
+        case Lines(), Lines():
+            return merge(item, now, gone) == now.lines and _access(item) == _access(now)
+        case File(), File():
+            return item.content == now.content and _access(item) == _access(now)
+        case Login(), Login():
+            return (
+                item.password_hash in (None, now.password_hash)
+                and set(item.groups) <= set(now.groups)
+                and not set(item.not_groups) & set(now.groups)
+                and item.shell == now.shell
+            )
+        case SystemUser(), SystemUser():
+            return True
+        case _:
+            return item == now
+
+
+def _access(item: File | Lines) -> tuple[int, str, str]:
+    """Take what decides who may use a file."""
+    return item.mode, item.owner, item.group
+
+
+def _unit_changes(item: Unit, now: Item | None, written: set[str]) -> list[Change]:
+    """Decide what a unit must do, given its state and the files that are about to change."""
+    state = now if isinstance(now, Unit) else Unit(item.name, active=False, enabled=None)
+    verbs = []
+    if item.enabled is not None and item.enabled != state.enabled:
+        verbs.append("enable" if item.enabled else "disable")
+    touched = bool(written.intersection(item.because))
+    if item.active is False and state.active:
+        verbs.append("stop")
+    elif item.on_change == "start" and touched:
+        verbs.append("start")
+    elif item.active and not state.active:
+        verbs.append("start")
+    elif state.active and touched and item.on_change:
+        verbs.append(item.on_change)
+    return [Change(verb, key(item), item, now) for verb in verbs]

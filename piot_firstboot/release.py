@@ -1,0 +1,164 @@
+"""Releases on disk: stage, render, verify, prune.
+
+A release is the tree of one commit in releases/COMMIT, published by rename once it is whole and
+flushed. Units name that directory, so the old release stays whole while the new one starts.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Callable, Iterable
+
+from piot_firstboot import repository
+from piot_firstboot.errors import ApplyError
+from piot_firstboot.manifest import Manifest, parse
+from piot_firstboot.plan import File, Item
+from piot_firstboot.render.app_units import Release, render_app
+from piot_firstboot.state import folder
+from piot_firstboot.system import System
+
+MANIFEST = ".piot.yaml"
+SECRETS = "/var/lib/piot/secrets"
+_SEARCH = ("/usr/local/bin", "/usr/bin", "/bin", "/usr/local/sbin", "/usr/sbin", "/sbin")
+
+
+class Unfit(ApplyError):
+    """The commit itself is wrong; trying it again cannot help."""
+
+
+class Lacking(ApplyError):
+    """The device lacks something that the commit needs; it may come."""
+
+
+def place(app: str, commit: str) -> str:
+    """Return the directory of a release."""
+    return f"{folder(app)}/releases/{commit}"
+
+
+def stage(system: System, app: str, commit: str) -> None:
+    """Check a commit out, flush it, then publish it by rename; nothing is done twice."""
+    final = place(app, commit)
+    if system.exists(final):
+        return
+    partial = f"{final}.partial"
+    system.remove_tree(partial)
+    repository.check_out(system, app, commit, partial)
+    system.sync(partial)
+    system.rename(partial, final)
+
+
+def manifest(system: System, app: str, commit: str) -> Manifest:
+    """Read and judge the manifest of a staged release.
+
+    Raises Unfit when there is none, ConfigError with all its problems when it is wrong.
+    """
+    path = f"{place(app, commit)}/{MANIFEST}"
+    there = system.entry(path)
+    if there is None or there.kind != "file":
+        hint = "write one, see piot check --help; it lies at the top of the repository"
+        raise Unfit(f"commit {commit[:12]} has no {MANIFEST}", hint)
+    return parse(system.read(path) or b"", MANIFEST)
+
+
+def render(
+    system: System, app: str, commit: str, declared: Manifest, *, run_commit_jobs: bool = True
+) -> tuple[Item, ...]:
+    """Render a release's units for this device.
+
+    Raises ConfigError when programs are not found, Lacking when a secret is not on the device.
+    """
+    missing = sorted(set(declared.secrets) - set(system.names(SECRETS)))
+    if missing:
+        hint = f"add to piot.conf: [secrets] {missing[0]} = …, then run: sudo piot apply"
+        raise Lacking(f"secrets not on this device: {', '.join(missing)}", hint)
+    path = place(app, commit)
+    release = Release(
+        app=app,
+        commit=commit,
+        path=path,
+        hostname=hostname(system),
+        systemd=systemd_version(system),
+        resolve=program_finder(system, path),
+    )
+    return render_app(declared, release, run_commit_jobs=run_commit_jobs)
+
+
+def hostname(system: System) -> str:
+    """Return the configured host name."""
+    return (system.read("/etc/hostname") or b"").decode("utf-8", "replace").strip()
+
+
+def systemd_version(system: System) -> int:
+    """Return systemd's major version, such as 252.
+
+    Raises ApplyError where there is none.
+    """
+    match = re.match(r"systemd (\d+)", system.run(("systemctl", "--version")).out)
+    if not match:
+        raise ApplyError("there is no systemd on this machine")
+    return int(match[1])
+
+
+def program_finder(system: System, release: str) -> Callable[[str, str], str]:
+    """Return what finds a unit's program: in the release, its venv and packages, the system.
+
+    The result raises LookupError in words when there is no such program or it cannot run.
+    """
+
+    def usable(path: str) -> bool:
+        real = system.path(path)
+        return os.path.isfile(real) and os.access(real, os.X_OK)
+
+    def find(word: str, directory: str) -> str:
+        base = f"{release}/{directory}".rstrip("/") if directory else release
+        if "/" in word:
+            path = word if word.startswith("/") else os.path.normpath(f"{base}/{word}")
+            if usable(path):
+                return path
+            if system.exists(path):
+                hint = f"git update-index --chmod=+x {word.removeprefix('./')}"
+                raise LookupError(f"{word} is not executable; in the repository: {hint}")
+            raise LookupError(f"{word} is not in the release")
+        local = (f"{release}/.venv/bin", f"{base}/node_modules/.bin")
+        # Debian has no `python`; people mean the one that is there.
+        for name in (word, "python3") if word == "python" else (word,):
+            for place in (*local, *_SEARCH):
+                if usable(f"{place}/{name}"):
+                    return f"{place}/{name}"
+        raise LookupError(f"there is no program {word!r} on this device")
+
+    return find
+
+
+def verify(system: System, app: str, items: Iterable[Item]) -> None:
+    """Let systemd read the units before they are installed; raises Unfit with its words.
+
+    `systemd-analyze verify` exits 0 on unknown keys, so anything it prints counts.
+    """
+    if not system.live:
+        return
+    scratch = f"/run/piot/verify-{app}"
+    units = [i for i in items if isinstance(i, File) and i.path.startswith("/etc/systemd/system/")]
+    system.remove_tree(scratch)
+    try:
+        for unit in units:
+            system.write(f"{scratch}/{unit.path.rpartition('/')[2]}", unit.content)
+        paths = [system.path(f"{scratch}/{name}") for name in system.names(scratch)]
+        # Only our directory and the system's: what is installed now must not answer for it.
+        env = {"SYSTEMD_UNIT_PATH": f"{system.path(scratch)}:/usr/lib/systemd/system"}
+        words = ("systemd-analyze", "verify", "--man=no", "--recursive-errors=no")
+        result = system.run((*words, *paths), env=env, timeout=120)
+    finally:
+        system.remove_tree(scratch)
+    if result.code != 0 or result.err.strip():
+        raise Unfit(f"systemd refuses the units: {result.err.strip() or result.reason}")
+
+
+def prune(system: System, app: str, keep: Iterable[str]) -> None:
+    """Remove the releases that are not to be kept, and what an interrupted stage left."""
+    releases = f"{folder(app)}/releases"
+    kept = set(keep)
+    for name in system.names(releases):
+        if name not in kept:
+            system.remove_tree(f"{releases}/{name}")

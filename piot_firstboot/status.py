@@ -1,0 +1,159 @@
+"""piot status: what runs, since when, and why not something newer."""
+
+from __future__ import annotations
+
+import json
+import time
+from dataclasses import dataclass
+
+from piot_firstboot import repository, state
+from piot_firstboot.apply import OWNED
+from piot_firstboot.report import REPORT
+from piot_firstboot.system import System
+
+SCHEMA = 1
+
+
+@dataclass(frozen=True, slots=True)
+class UnitStatus:
+    """One unit of an app as systemd sees it."""
+
+    name: str
+    active: str
+    sub: str
+    restarts: int
+
+
+@dataclass(frozen=True, slots=True)
+class AppStatus:
+    """One app: its source, its record and its units."""
+
+    source: state.Source
+    record: state.Record
+    subject: str
+    units: tuple[UnitStatus, ...]
+
+
+def collect(system: System, name: str = "") -> tuple[AppStatus, ...]:
+    """Gather the status of one app or of all; raises ApplyError for an app that is not there."""
+    names = (state.source(system, name).name,) if name else state.apps(system)
+    units = _units(system, names)
+    found = []
+    for app in names:
+        record = state.load(system, app)
+        subject = repository.describe(system, app, record.commit) if record.commit else ""
+        found.append(AppStatus(state.source(system, app), record, subject, units[app]))
+    return tuple(found)
+
+
+def conf(system: System) -> dict[str, object]:
+    """Return the last report on piot.conf, empty when there is none."""
+    data = system.read(REPORT)
+    report: dict[str, object] = json.loads(data) if data else {}
+    return report
+
+
+def as_json(system: System, apps: tuple[AppStatus, ...]) -> str:
+    """Render for programs.
+
+    Keys: schema, conf (the report), apps: each name, repo, ref, step, commit, note, changed,
+    bad (commit, reason, deterministic, at, tries, after), units (name, active, sub, restarts).
+    """
+    rows = [
+        {
+            "name": app.source.name,
+            "repo": app.source.repo,
+            "ref": app.source.ref,
+            "step": app.record.step,
+            "commit": app.record.commit,
+            "target": app.record.target,
+            "good": app.record.good,
+            "subject": app.subject,
+            "note": app.record.note,
+            "changed": app.record.changed,
+            "bad": [
+                {
+                    "commit": bad.commit,
+                    "reason": bad.reason,
+                    "deterministic": bad.deterministic,
+                    "at": bad.at,
+                    "tries": bad.tries,
+                    "after": bad.after,
+                }
+                for bad in app.record.bad
+            ],
+            "units": [
+                {"name": u.name, "active": u.active, "sub": u.sub, "restarts": u.restarts}
+                for u in app.units
+            ],
+        }
+        for app in apps
+    ]
+    return json.dumps({"schema": SCHEMA, "conf": conf(system), "apps": rows}, indent=1)
+
+
+def as_text(system: System, apps: tuple[AppStatus, ...]) -> str:
+    """Render for people: the configuration in a line, then a block for each app."""
+    report = conf(system)
+    blocks = [str(report.get("headline") or "piot.conf: not applied yet")]
+    blocks += ["\n".join(_app_lines(app, time.time())) for app in apps]
+    if not apps:
+        blocks.append("no app: add [app] repo = … to piot.conf, then run: sudo piot apply")
+    return "\n\n".join(blocks)
+
+
+def _app_lines(app: AppStatus, now: float) -> list[str]:
+    """Write one app's block."""
+    record = app.record
+    head = f"{app.source.name}: "
+    if record.commit:
+        head += f"{record.commit[:12]} {app.subject}".rstrip()
+    else:
+        head += "nothing deployed yet"
+    lines = [head, f"  from   {app.source.repo} {app.source.ref}".rstrip()]
+    changed = f", {_ago(now - record.changed)}" if record.changed else ""
+    lines.append(f"  state  {record.step}{changed}")
+    if record.note:
+        lines.append(f"  note   {record.note}")
+    for bad in record.bad[:3]:
+        first, *more = bad.reason.splitlines()
+        final = f"until a new commit or: sudo piot retry {app.source.name}"
+        soon = f"next try in {max(0, bad.after - now) / 60:.0f} min"
+        lines.append(f"  bad    {bad.commit[:12]} {first}")
+        lines += [f"           {line.strip()}" for line in more[:8]]
+        lines.append(f"           not tried again {final}" if bad.deterministic else f"  {soon}")
+    width = max((len(unit.name) for unit in app.units), default=0)
+    for unit in app.units:
+        restarts = f", {unit.restarts} restarts" if unit.restarts else ""
+        lines.append(f"  unit   {unit.name:{width}}  {unit.active} ({unit.sub}){restarts}")
+    return lines
+
+
+def _ago(seconds: float) -> str:
+    """Say a span of time as people do."""
+    for size, word in ((86400, "day"), (3600, "hour"), (60, "minute")):
+        if seconds >= size:
+            count = int(seconds // size)
+            return f"{count} {word}{'s' * (count > 1)} ago"
+    return "just now"
+
+
+def _units(system: System, apps: tuple[str, ...]) -> dict[str, tuple[UnitStatus, ...]]:
+    """Ask systemd once for the services and timers that the apps own."""
+    mine = {}
+    for app in apps:
+        lines = (system.read(f"{OWNED}/app.{app}") or b"").decode().splitlines()
+        names = [line.removeprefix("unit ") for line in lines if line.startswith("unit ")]
+        mine[app] = [name for name in names if name.endswith((".service", ".timer"))]
+    every = [name for names in mine.values() for name in names]
+    states: dict[str, UnitStatus] = {}
+    if every and system.live:
+        shown = system.run(("systemctl", "show", "-p", "Id,ActiveState,SubState,NRestarts", *every))
+        for block in shown.out.strip().split("\n\n"):
+            row = dict(line.partition("=")[::2] for line in block.splitlines())
+            restarts = int(row.get("NRestarts") or 0)
+            name = row.get("Id", "")
+            states[name] = UnitStatus(
+                name, row.get("ActiveState", ""), row.get("SubState", ""), restarts
+            )
+    return {a: tuple(states[n] for n in names if n in states) for a, names in mine.items()}
