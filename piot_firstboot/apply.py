@@ -15,11 +15,11 @@ from piot_firstboot.plan import (
     Change,
     Directory,
     File,
+    Hostname,
     Item,
     Lines,
     Login,
     Symlink,
-    Sysctl,
     SystemUser,
     Unit,
     diff,
@@ -52,8 +52,9 @@ def apply(
     With `wait` unset (early boot) units are queued, not awaited. Raises ApplyError when a step is
     refused; the next run takes up from there.
     """
-    items = tuple(items)
-    before = _recorded(system, scope)
+    # A tree has no running kernel.
+    items = tuple(item for item in items if system.live or not isinstance(item, Hostname))
+    before = recorded(system, scope)
     current = observe(system, items, before)
     changes = diff(items, current, before)
     if dry_run:
@@ -70,15 +71,18 @@ def apply(
 
 def mark(system: System, scope: str, paths: Iterable[str]) -> None:
     """Let the next apply of a scope count these files as changed: its units follow them."""
-    before = _recorded(system, scope)
+    before = recorded(system, scope)
     if before:
         _record(system, scope, {*before, *(f"pending {path}" for path in paths)})
 
 
-def _recorded(system: System, scope: str) -> tuple[str, ...]:
-    """Read the ownership record of a scope."""
+def recorded(system: System, scope: str, kind: str = "") -> tuple[str, ...]:
+    """Read the ownership record of a scope, or the names of one kind in it."""
     text = (system.read(f"{OWNED}/{scope}") or b"").decode()
-    return tuple(line for line in text.splitlines() if line)
+    lines = tuple(line for line in text.splitlines() if line)
+    if not kind:
+        return lines
+    return tuple(line.partition(" ")[2] for line in lines if line.startswith(f"{kind} "))
 
 
 def _record(system: System, scope: str, entries: set[str]) -> None:
@@ -120,9 +124,8 @@ def _look(system: System, entry: str) -> Item | None:
             return SystemUser(name, row[5]) if row else None
         case "login":
             return _look_login(system, name)
-        case "sysctl":
-            text = system.read(f"/proc/sys/{name.replace('.', '/')}") if system.live else None
-            return Sysctl(name, text.decode().rstrip("\n")) if text is not None else None
+        case "kernel":
+            return Hostname(system.hostname())
     there = system.entry(name)
     if there is None:
         return None
@@ -131,8 +134,8 @@ def _look(system: System, entry: str) -> Item | None:
         case "directory", "directory":
             return Directory(name, *access)
         case "lines", "file":
-            text = (system.read(name) or b"").decode("utf-8", "surrogateescape")
-            return Lines(name, tuple(text.splitlines()), "", *access)
+            data = (system.read(name) or b"").decode("utf-8", "surrogateescape")
+            return Lines(name, tuple(data.splitlines()), "", *access)
         case _, "symlink":
             return Symlink(name, there.target)
         case _, "file":
@@ -155,10 +158,13 @@ def _look_units(system: System, units: Sequence[Unit]) -> list[Unit]:
     if not units:
         return []
     if not system.live:
-        foreign = [unit for unit in units if unit.enabled is not None]
-        states = [system.systemctl("is-enabled", unit.name).out.strip() for unit in foreign]
-        pairs = zip(foreign, states, strict=True)
-        return [Unit(unit.name, unit.active, state == "enabled") for unit, state in pairs]
+        # Nothing runs in a tree; only whether a foreign unit is enabled can be seen.
+        on = {
+            unit.name: system.systemctl("is-enabled", unit.name).out.strip() == "enabled"
+            for unit in units
+            if unit.enabled is not None
+        }
+        return [Unit(unit.name, unit.active, on.get(unit.name)) for unit in units]
     properties = ("-p", "Id,ActiveState,UnitFileState")
     shown = system.systemctl("show", *properties, *(unit.name for unit in units)).out
     found = []
@@ -188,6 +194,7 @@ def _perform(
         say(f"stopping {', '.join(names)}")
         # A unit that was never loaded is not an error: what counts is that it does not run.
         system.systemctl("stop", *names, timeout=180)
+        system.systemctl("reset-failed", *names)
     for change in changes:
         if change.verb == "remove":
             _remove(system, change)
@@ -226,8 +233,14 @@ def _remove(system: System, change: Change) -> None:
     kind, _, name = change.key.partition(" ")
     if kind == "user":
         system.run(("userdel", *_prefix(system), name))
-    else:
-        system.remove(name)
+        return
+    system.remove(name)
+    folder, _, base = name.rpartition("/")
+    if folder.startswith(_UNIT_FOLDERS) and folder.endswith((".wants", ".d")):
+        system.remove(folder)
+    if base.endswith(".timer"):
+        # When a Persistent= timer fired last: a later one of that name must not inherit it.
+        system.remove(f"/var/lib/systemd/timers/stamp-{base}")
 
 
 def _make(system: System, change: Change, before: Iterable[str]) -> None:
@@ -245,9 +258,8 @@ def _make(system: System, change: Change, before: Iterable[str]) -> None:
             lines = merge(item, now, before)
             data = "".join(f"{line}\n" for line in lines).encode("utf-8", "surrogateescape")
             system.write(item.path, data, item.mode, item.owner, item.group)
-        case Sysctl() as item:
-            if system.live:
-                system.set_sysctl(item.key, item.value)
+        case Hostname() as item:
+            system.set_hostname(item.name)
         case Login() as item:
             _make_login(system, item, change.now)
         case SystemUser() as item:
@@ -292,11 +304,20 @@ def _make_system_user(system: System, item: SystemUser) -> None:
     system.run(("systemd-sysusers", *where, "-"), stdin=line.encode(), check=True)
 
 
+def _kind(change: Change) -> tuple[str, str]:
+    """Tell which changes of units may share a call."""
+    return change.verb, change.item.on_change if isinstance(change.item, Unit) else ""
+
+
 def _start(
     system: System, changes: Sequence[Change], wait: bool, say: Callable[[str], None]
 ) -> None:
-    """Start, stop, restart and reload units by name, neighbours in one call."""
-    for verb, group in groupby(changes, key=lambda change: change.verb):
+    """Start, stop, restart and reload units by name, neighbours of one kind in one call.
+
+    Jobs of a commit (`on_change` is start) get a call of their own: when one fails, nothing after
+    it is started.
+    """
+    for (verb, _), group in groupby(changes, key=_kind):
         items = [change.item for change in group if isinstance(change.item, Unit)]
         names = [item.name for item in items]
         say(f"{verb} {', '.join(names)}")

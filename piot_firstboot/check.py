@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from piot_firstboot import config, manifest
+from piot_firstboot import config, idle, manifest
 from piot_firstboot.errors import ApplyError, ConfigError, Problem
 from piot_firstboot.plan import File, Symlink
 from piot_firstboot.release import program_finder
@@ -26,15 +26,16 @@ def check(paths: list[str]) -> tuple[Problem, ...]:
         path = Path(name)
         if path.is_dir():
             path = path / ".piot.yaml"
-        parse = manifest.parse if path.suffix in (".yaml", ".yml") else None
-        if parse is None and config.pick_name([path.name]):
-            parse = config.parse
-        if parse is None:
+        is_manifest = path.suffix in (".yaml", ".yml")
+        if not is_manifest and not idle.pick_name([path.name]):
             hint = "piot check knows piot.conf and .piot.yaml"
             problems.append(Problem(str(path), 0, 0, "neither a piot.conf nor a .yaml file", hint))
             continue
         try:
-            parse(path.read_bytes(), str(path))
+            if is_manifest:
+                manifest.parse(path.read_bytes(), str(path))
+            else:
+                config.parse(path.read_bytes(), str(path))
         except ConfigError as error:
             problems += error.problems
         except OSError as error:

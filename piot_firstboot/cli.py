@@ -150,7 +150,7 @@ def _run(args: Namespace) -> int:
 def _logs(args: Namespace) -> int:
     from piot_firstboot import logs
 
-    system = _system(args, "logs", reads=True)
+    system = _system(args, "logs")
     options = {"follow": args.follow, "lines": args.lines, "commit": args.commit or ""}
     logs.follow(system, args.name or "", **options)
 
@@ -293,7 +293,7 @@ def _parser() -> ArgumentParser:
 
     verb = _verb(verbs, "logs", _logs, "show what apps print")
     verb.description = "A short way to journalctl PIOT_APP=…; without NAME, all apps."
-    verb.epilog = "example: piot logs garden/web -f"
+    verb.epilog = "example: sudo piot logs garden/web -f"
     verb.add_argument("name", nargs="?", metavar="NAME", help="APP, UNIT or APP/UNIT")
     verb.add_argument("-f", "--follow", action="store_true", help="go on as lines come")
     verb.add_argument("-n", "--lines", type=int, default=100, metavar="N", help="default 100")

@@ -24,11 +24,9 @@ class Problem:
 
     def __str__(self) -> str:
         """Render as `file:line:column: message`, the line, a caret and the hint."""
-        if not self.line:
-            head, lines = f"{self.source}: {self.message}", []
-        else:
+        head, lines = f"{self.source}: {self.message}", list[str]()
+        if self.line:
             head = f"{self.source}:{self.line}:{self.column}: {self.message}"
-            lines = []
             if self.text:
                 # Tabs stay tabs, so that the caret stands below its word at any tab width.
                 shown = "".join(c if c.isprintable() or c == "\t" else "\ufffd" for c in self.text)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from dataclasses import replace
 
 from piot_firstboot import config, device, idle, state
@@ -16,46 +15,64 @@ from piot_firstboot.system import System
 
 _SCOPE = "conf"
 _APP_SCOPE = "app."
+_LOCK = "/run/piot/conf.lock"
 
 
 def converge(system: System, *, boot: bool = False, dry_run: bool = False) -> Report:
     """Read, judge and apply piot.conf; report; stamp last, and only after full success.
 
     With `boot` nothing is waited for, because the units of the boot wait for this one. A wrong
-    file applies nothing and leaves in force what was applied before.
+    file applies nothing and leaves in force what was applied before. Raises ApplyError when
+    another run is at work.
     """
-    root = "" if system.root == "/" else system.root
-    path = idle.conf_path(root)
+    path = idle.conf_path(system.root.rstrip("/"))
     if not path:
         where = "/boot/firmware/piot.conf"
         return Report(True, f"there is no piot.conf; write one to {where}, then: sudo piot apply")
     data = system.read(path) or b""
+    if dry_run:
+        return _converge(system, path, data, boot=False, dry_run=True)
+    with system.lock(_LOCK, wait=False) as held:
+        if not held:
+            raise ApplyError("piot.conf is being applied", "systemctl status piot-firstboot")
+        report = _converge(system, path, data, boot=boot, dry_run=False)
+        refused = publish(system, report)
+        if refused:
+            say(refused)
+        # The stamp says: applied and reported. After a failure even the former file is new.
+        stamp = idle.boot_stamp(path, data)
+        if not report.ok:
+            system.remove(idle.BOOT_STAMP)
+        elif system.read(idle.BOOT_STAMP) != stamp:
+            system.write(idle.BOOT_STAMP, stamp)
+        return report
+
+
+def _converge(system: System, path: str, data: bytes, *, boot: bool, dry_run: bool) -> Report:
+    """Apply the file, or say what that would change."""
+    name = path.rpartition("/")[2]
     try:
-        wanted = config.parse(data, os.path.basename(path), zones=device.zones(system))
+        wanted = config.parse(data, name, zones=device.zones(system))
     except ConfigError as error:
         count = len(error.problems)
         headline = f"{path}: {count} problem{'s' * (count > 1)}; nothing was changed"
-        report = Report(False, headline, path, error.problems, next_step=_mend(path))
-        return report if dry_run else _published(system, report)
+        return Report(False, headline, path, error.problems, next_step=_mend(path))
     items = render_config(wanted, device.facts(system))
     gone = _gone(system, {app.name for app in wanted.apps})
+    if dry_run:
+        changes = [c for scope in gone for c in apply(system, scope, (), dry_run=True)]
+        changes += apply(system, _SCOPE, items, dry_run=True)
+        return Report(True, _headline(path, changes, "would change"), path, (), _words(changes))
     try:
-        if dry_run:
-            changes = [c for name in gone for c in apply(system, name, (), dry_run=True)]
-            changes += apply(system, _SCOPE, items, dry_run=True)
-            return Report(True, _headline(path, changes, "would change"), path, (), _words(changes))
         changes = _remove_apps(system, gone)
         changes += apply(system, _SCOPE, items, wait=not boot, say=say)
     except ApplyError as error:
-        report = Report(False, f"{path}: {error}", path, next_step=error.hint or _mend(path))
-        return _published(system, report)
+        return Report(False, f"{path}: {error}", path, next_step=error.hint or _mend(path))
+    except OSError as error:
+        headline = f"{path}: {error.filename or 'the system'}: {error.strerror}"
+        return Report(False, headline, path, next_step="sudo piot apply")
     _wake_polls(system, changes)
-    report = Report(True, _headline(path, changes, "changed"), path, (), _words(changes))
-    _published(system, report)
-    stamp = idle.boot_stamp(path, data)
-    if system.read(idle.BOOT_STAMP) != stamp:
-        system.write(idle.BOOT_STAMP, stamp)
-    return report
+    return Report(True, _headline(path, changes, "changed"), path, (), _words(changes))
 
 
 def _gone(system: System, apps: set[str]) -> list[str]:
@@ -92,14 +109,6 @@ def _wake_polls(system: System, changes: list[Change]) -> None:
         if system.live:
             unit = f"piot-deploy@{app}.service"
             system.run(("systemctl", "start", "--no-block", unit))
-
-
-def _published(system: System, report: Report) -> Report:
-    """Publish a report; a boot partition that does not take it is only mentioned."""
-    refused = publish(system, report)
-    if refused:
-        say(refused)
-    return report
 
 
 def _headline(path: str, changes: list[Change], verb: str) -> str:

@@ -37,21 +37,24 @@ def answers(argv: list[str]) -> bool:
 # -- piot.conf ----------------------------------------------------------------------------------
 
 
+def pick_name(names: list[str]) -> str:
+    """Pick the name that is piot.conf's: itself, any letter case, Windows' hidden `.txt`; or ""."""
+    found = [name for name in names if name.lower() in ("piot.conf", "piot.conf.txt")]
+    return min(found, key=lambda name: (len(name), name != "piot.conf", name), default="")
+
+
 def conf_path(root: str) -> str:
     """Return where piot.conf lies (without the root), or "" when there is none.
 
-    The boot partition goes before /etc; any letter case, and Windows' hidden `.txt`.
+    The boot partition goes before /etc.
     """
     for folder in _FOLDERS:
         try:
-            names = os.listdir(root + folder)
+            name = pick_name(os.listdir(root + folder))
         except OSError:
             continue
-        if "piot.conf" in names:
-            return f"{folder}/piot.conf"
-        for name in sorted(names):
-            if name.lower() in ("piot.conf", "piot.conf.txt"):
-                return f"{folder}/{name}"
+        if name:
+            return f"{folder}/{name}"
     return ""
 
 
@@ -137,4 +140,3 @@ def _read(path: str) -> bytes | None:
         return b"".join(iter(lambda: os.read(fd, 1 << 16), b""))
     finally:
         os.close(fd)
-

@@ -6,7 +6,7 @@ import time
 from typing import NoReturn
 
 from piot_firstboot import journal, state
-from piot_firstboot.apply import OWNED
+from piot_firstboot.apply import recorded
 from piot_firstboot.errors import ApplyError
 from piot_firstboot.system import System
 
@@ -16,10 +16,10 @@ def unit_of(system: System, name: str) -> str:
     app, slash, unit = name.rpartition("/")
     apps = (app,) if slash else state.apps(system)
     known = {
-        f"{a}/{line.removeprefix(f'unit piot-{a}-').removesuffix('.service')}": line[5:]
+        f"{a}/{path.removeprefix(_units(a)).removesuffix('.service')}": path.rpartition("/")[2]
         for a in apps
-        for line in (system.read(f"{OWNED}/app.{a}") or b"").decode().splitlines()
-        if line.startswith(f"unit piot-{a}-") and line.endswith(".service")
+        for path in recorded(system, f"app.{a}", "file")
+        if path.startswith(_units(a)) and path.endswith(".service")
     }
     fits = [found for short, found in known.items() if short.partition("/")[2] == unit]
     if len(fits) == 1:
@@ -28,6 +28,11 @@ def unit_of(system: System, name: str) -> str:
         raise ApplyError(f"several apps have {unit}: say which, as in {next(iter(apps))}/{unit}")
     there = ", ".join(sorted(known)) or "none"
     raise ApplyError(f"there is no service or job {name!r}; there is: {there}")
+
+
+def _units(app: str) -> str:
+    """Return what the paths of an app's unit files begin with."""
+    return f"/etc/systemd/system/piot-{app}-"
 
 
 def run_job(system: System, name: str) -> int:

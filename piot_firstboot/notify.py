@@ -16,7 +16,7 @@ def in_unit() -> bool:
 def say(text: str) -> None:
     """Print one line of progress, and show it in `systemctl status` when run as a unit."""
     clear = "\r\033[K" if sys.stdout.isatty() else ""
-    print(clear + _mark(5) + text, flush=True)
+    print(clear + text, flush=True)
     status(text)
 
 
@@ -29,13 +29,9 @@ def progress(text: str) -> None:
 
 def complain(text: str) -> None:
     """Print to standard error, at the journal's priority `err` when run as a unit."""
+    mark = "<3>" if in_unit() else ""  # sd-daemon(3)
     for line in text.splitlines():
-        print(_mark(3) + line, file=sys.stderr, flush=True)
-
-
-def _mark(priority: int) -> str:
-    """Return the priority prefix of sd-daemon(3) when the journal is listening."""
-    return f"<{priority}>" if "JOURNAL_STREAM" in os.environ and not sys.stderr.isatty() else ""
+        print(mark + line, file=sys.stderr, flush=True)
 
 
 def status(text: str) -> None:
@@ -49,4 +45,3 @@ def status(text: str) -> None:
 
     line = " ".join(text.split())
     SystemdNotifier().notify(f"STATUS={line}\nEXTEND_TIMEOUT_USEC={_STEP * 1_000_000}")
-

@@ -16,7 +16,8 @@ class File:
     """A regular file that is wholly PioT's. `secret` keeps its content out of every report.
 
     `check` is a command that must accept the new content before it replaces the old one; the
-    word `{}` in it stands for the path of the temporary file (`visudo -cf {}`).
+    word `{}` in it stands for the path of the temporary file (`visudo -cf {}`). With `keep` the
+    file stays when it is no longer wanted, because the machine needs one.
     """
 
     path: str
@@ -26,6 +27,7 @@ class File:
     group: str = "root"
     secret: bool = False
     check: tuple[str, ...] = ()
+    keep: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,10 +42,11 @@ class Directory:
 
 @dataclass(frozen=True, slots=True)
 class Symlink:
-    """A symbolic link with this literal target."""
+    """A symbolic link with this literal target; `keep` as of a File."""
 
     path: str
     target: str
+    keep: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +54,7 @@ class Lines:
     """Lines within a file that others write too.
 
     Present lines stay where they are, missing ones are appended; lines that PioT added earlier
-    and no longer wants are taken out. Any other line starting with `replaces` is dropped.
+    and no longer wants are taken out. Any other line with `replaces` for its first word is dropped.
     """
 
     path: str
@@ -63,11 +66,10 @@ class Lines:
 
 
 @dataclass(frozen=True, slots=True)
-class Sysctl:
-    """A kernel setting of the running system, as sysctl(8) names it; needs no file of its own."""
+class Hostname:
+    """The host name of the running kernel, as sethostname(2) sets it."""
 
-    key: str
-    value: str
+    name: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,24 +113,27 @@ class Unit:
     wait: float = 90.0
 
 
-Item = File | Directory | Symlink | Lines | Sysctl | Login | SystemUser | Unit
+Item = File | Directory | Symlink | Lines | Hostname | Login | SystemUser | Unit
 
 
 def key(item: Item) -> str:
     """Name an item as the ownership record does: its kind, a blank, its path or name."""
     match item:
-        case Sysctl(key=name) | Login(name=name) | SystemUser(name=name) | Unit(name=name):
+        case Hostname():
+            return "kernel hostname"
+        case Login(name=name) | SystemUser(name=name) | Unit(name=name):
             return f"{_KINDS[type(item)]} {name}"
         case _:
             return f"{_KINDS[type(item)]} {item.path}"
 
+
+_UNITS = "/etc/systemd/system"
 
 _KINDS: dict[type, str] = {
     File: "file",
     Directory: "directory",
     Symlink: "symlink",
     Lines: "lines",
-    Sysctl: "sysctl",
     Login: "login",
     SystemUser: "user",
     Unit: "unit",
@@ -156,15 +161,18 @@ class Change:
 def owned(items: Iterable[Item]) -> tuple[str, ...]:
     """List what the ownership record keeps of these items, one entry each.
 
-    A line within a shared file is kept as `line PATH TEXT`. What is neither a file nor a unit nor
-    a system user (accounts of people, kernel settings) is never removed and so not recorded.
+    A line within a shared file is kept as `line PATH TEXT`. Accounts of people, units of
+    other packages and what a machine must have in any case are there without PioT, or must outlive
+    it: they are not recorded.
     """
     entries: list[str] = []
     for item in items:
         match item:
             case Lines():
                 entries += [f"line {item.path} {line}" for line in item.lines]
-            case Login() | Sysctl():
+            case Login() | Hostname() | File(keep=True) | Symlink(keep=True):
+                pass
+            case Unit(name=name) if not name.startswith("piot-"):
                 pass
             case _:
                 entries.append(key(item))
@@ -184,7 +192,7 @@ def diff(
     items, before = tuple(items), tuple(before)
     wanted = set(owned(items))
     gone = [entry for entry in before if entry not in wanted]
-    changes = [Change("stop", entry) for entry in gone if entry.startswith("unit ")]
+    changes = [Change("stop", f"unit {name}") for name in _leaving(gone)]
     changes += _removals(gone, current, {key(item) for item in items})
     written = {change.key.partition(" ")[2] for change in changes}
     written |= {entry.partition(" ")[2] for entry in before if entry.startswith("pending ")}
@@ -201,9 +209,20 @@ def diff(
     return tuple(changes)
 
 
+def _leaving(gone: Iterable[str]) -> list[str]:
+    """Name the units that go: those that were started, and those whose file goes (jobs)."""
+    names = []
+    for entry in gone:
+        kind, _, name = entry.partition(" ")
+        folder, _, base = name.rpartition("/")
+        if kind == "unit" or (kind == "file" and folder == _UNITS and "." in base):
+            names.append(base)
+    return list(dict.fromkeys(names))
+
+
 def _rank(item: Item) -> int:
     """Put accounts before the files they own, and directories before what lies in them."""
-    order = (SystemUser, Login, Directory, File, Symlink, Lines, Sysctl)
+    order = (SystemUser, Login, Directory, File, Symlink, Lines, Hostname)
     return order.index(type(item)) if type(item) in order else len(order)
 
 
@@ -237,7 +256,7 @@ def merge(item: Lines, now: Lines | None, gone: Iterable[str]) -> tuple[str, ...
         line
         for line in (now.lines if now else ())
         if line in item.lines
-        or not (line in dropped or (item.replaces and line.startswith(item.replaces)))
+        or not (line in dropped or (item.replaces and line.split()[:1] == [item.replaces]))
     ]
     return (*kept, *(line for line in item.lines if line not in kept))
 
@@ -260,6 +279,8 @@ def _equal(item: Item, now: Item | None, gone: list[str]) -> bool:
             )
         case SystemUser(), SystemUser():
             return True
+        case Symlink(), Symlink():
+            return item.target == now.target
         case _:
             return item == now
 
@@ -278,9 +299,7 @@ def _unit_changes(item: Unit, now: Item | None, written: set[str]) -> list[Chang
     touched = bool(written.intersection(item.because))
     if item.active is False and state.active:
         verbs.append("stop")
-    elif item.on_change == "start" and touched:
-        verbs.append("start")
-    elif item.active and not state.active:
+    elif (item.on_change == "start" and touched) or (item.active and not state.active):
         verbs.append("start")
     elif state.active and touched and item.on_change:
         verbs.append(item.on_change)

@@ -6,9 +6,9 @@ flushed. Units name that directory, so the old release stays whole while the new
 
 from __future__ import annotations
 
-import os
 import re
 from collections.abc import Callable, Iterable
+from posixpath import normpath
 
 from piot_firstboot import repository
 from piot_firstboot.errors import ApplyError
@@ -84,6 +84,12 @@ def render(
     return render_app(declared, release, run_commit_jobs=run_commit_jobs)
 
 
+def secret_values(system: System) -> tuple[str, ...]:
+    """Return every secret on the device, for redacting."""
+    found = (system.read(f"{SECRETS}/{name}") or b"" for name in system.names(SECRETS))
+    return tuple(value.decode("utf-8", "replace") for value in found if value)
+
+
 def hostname(system: System) -> str:
     """Return the configured host name."""
     return (system.read("/etc/hostname") or b"").decode("utf-8", "replace").strip()
@@ -106,15 +112,11 @@ def program_finder(system: System, release: str) -> Callable[[str, str], str]:
     The result raises LookupError in words when there is no such program or it cannot run.
     """
 
-    def usable(path: str) -> bool:
-        real = system.path(path)
-        return os.path.isfile(real) and os.access(real, os.X_OK)
-
     def find(word: str, directory: str) -> str:
         base = f"{release}/{directory}".rstrip("/") if directory else release
         if "/" in word:
-            path = word if word.startswith("/") else os.path.normpath(f"{base}/{word}")
-            if usable(path):
+            path = word if word.startswith("/") else normpath(f"{base}/{word}")
+            if system.runnable(path):
                 return path
             if system.exists(path):
                 hint = f"git update-index --chmod=+x {word.removeprefix('./')}"
@@ -124,7 +126,7 @@ def program_finder(system: System, release: str) -> Callable[[str, str], str]:
         # Debian has no `python`; people mean the one that is there.
         for name in (word, "python3") if word == "python" else (word,):
             for place in (*local, *_SEARCH):
-                if usable(f"{place}/{name}"):
+                if system.runnable(f"{place}/{name}"):
                     return f"{place}/{name}"
         raise LookupError(f"there is no program {word!r} on this device")
 

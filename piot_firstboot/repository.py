@@ -53,9 +53,7 @@ def resolve(system: System, url: str, ref: str) -> Tip:
         match = re.search(r"^ref: (\S+)\tHEAD\n([0-9a-f]+)\tHEAD$", result.out, re.MULTILINE)
         if match:
             return Tip(match[1], match[2])
-        raise Missing(
-            f"{url} has no default branch", "push a commit, or name a branch: ref = main"
-        )
+        raise Missing(f"{url} has no default branch", "push a commit, or name a branch: ref = main")
     # --heads and --tags ask the server for those refs only, not for every pull request.
     asked = ("ls-remote", "--heads", "--tags", "--", url, ref, f"{ref}^{{}}")
     result = _git(system, *asked, timeout=_ASK_TIMEOUT)
@@ -173,10 +171,10 @@ def _sound(system: System, mirror: str) -> bool:
 
 # What git says → what the person can do. Matched in order.
 _HINTS = (
-    (r"Could not resolve host|Temporary failure in name resolution", "is there a network, and DNS?"),
+    (r"Could not resolve host|failure in name resolution", "is there a network, and DNS?"),
     (r"Host key verification failed", "the server's key is not known: add it to known_hosts"),
     (r"Permission denied \(publickey", "the server refuses the SSH key: add it as a deploy key"),
-    (r"Authentication failed|could not read Username|401|403", "the repository is private: see docs"),
+    (r"Authentication failed|could not read Username|error: 40[13]", "the repository is private"),
     (r"not found|does not exist|does not appear to be a git repository", "look at `repo`"),
     (r"certificate", "is the clock right? TLS fails with a wrong date"),
 )

@@ -13,6 +13,7 @@ import json
 from dataclasses import asdict, dataclass, field, replace
 from typing import Literal
 
+from piot_firstboot import idle
 from piot_firstboot.errors import ApplyError
 from piot_firstboot.system import System
 
@@ -132,7 +133,11 @@ def source(system: System, app: str) -> Source:
         known = ", ".join(apps(system)) or "none"
         raise ApplyError(f"there is no app {app!r} on this device; there is: {known}")
     values = json.loads(data)
-    return Source(values["name"], values["repo"], values["ref"], values["poll"])
+    repo = values["repo"]
+    if repo.endswith(".bundle") and "/" not in repo:
+        # A bundle beside piot.conf is named without its directory.
+        repo = f"{idle.conf_path(system.root.rstrip('/')).rpartition('/')[0]}/{repo}"
+    return Source(values["name"], repo, values["ref"], values["poll"])
 
 
 def load(system: System, app: str) -> Record:

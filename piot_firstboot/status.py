@@ -7,7 +7,7 @@ import time
 from dataclasses import dataclass
 
 from piot_firstboot import repository, state
-from piot_firstboot.apply import OWNED
+from piot_firstboot.apply import recorded
 from piot_firstboot.report import REPORT
 from piot_firstboot.system import System
 
@@ -121,7 +121,9 @@ def _app_lines(app: AppStatus, now: float) -> list[str]:
         soon = f"next try in {max(0, bad.after - now) / 60:.0f} min"
         lines.append(f"  bad    {bad.commit[:12]} {first}")
         lines += [f"           {line.strip()}" for line in more[:8]]
-        lines.append(f"           not tried again {final}" if bad.deterministic else f"  {soon}")
+        lines.append(
+            f"           not tried again {final}" if bad.deterministic else f"           {soon}"
+        )
     width = max((len(unit.name) for unit in app.units), default=0)
     for unit in app.units:
         restarts = f", {unit.restarts} restarts" if unit.restarts else ""
@@ -142,8 +144,7 @@ def _units(system: System, apps: tuple[str, ...]) -> dict[str, tuple[UnitStatus,
     """Ask systemd once for the services and timers that the apps own."""
     mine = {}
     for app in apps:
-        lines = (system.read(f"{OWNED}/app.{app}") or b"").decode().splitlines()
-        names = [line.removeprefix("unit ") for line in lines if line.startswith("unit ")]
+        names = recorded(system, f"app.{app}", "unit")
         mine[app] = [name for name in names if name.endswith((".service", ".timer"))]
     every = [name for names in mine.values() for name in names]
     states: dict[str, UnitStatus] = {}

@@ -11,6 +11,7 @@ import os
 import select
 import shutil
 import signal
+import socket
 import stat
 import subprocess
 import time
@@ -78,6 +79,11 @@ class System:
     def exists(self, path: str) -> bool:
         """Tell whether the path leads to something."""
         return os.path.exists(self.path(path))
+
+    def runnable(self, path: str) -> bool:
+        """Tell whether the path leads to a file that may be executed."""
+        real = self.path(path)
+        return os.path.isfile(real) and os.access(real, os.X_OK)
 
     def names(self, path: str) -> tuple[str, ...]:
         """Return the sorted names in a directory; none where there is no directory."""
@@ -203,10 +209,13 @@ class System:
         os.rename(self.path(old), real)
         files.sync_directory(os.path.dirname(real))
 
-    def set_sysctl(self, key: str, value: str) -> None:
-        """Set a kernel setting of the running system."""
-        with open(f"/proc/sys/{key.replace('.', '/')}", "w") as file:  # noqa: PTH123
-            file.write(value)
+    def hostname(self) -> str:
+        """Return the running kernel's host name."""
+        return socket.gethostname()
+
+    def set_hostname(self, name: str) -> None:
+        """Set the running kernel's host name."""
+        socket.sethostname(name)
 
     def sync(self, path: str) -> None:
         """Flush the file system that holds a path (syncfs(2), through coreutils' sync -f)."""
@@ -242,8 +251,8 @@ class System:
         """Run a command to its end with a clean environment; kill its group at the timeout.
 
         `on_line` receives each line of output and errors as it comes, ended by newline or carriage
-        return; such a command gets no standard input. A missing program is exit status 127, a timeout 124, as in a shell and timeout(1).
-        Raises ApplyError with `check` when the command fails.
+        return; such a command gets no standard input. A missing program is exit status 127, a
+        timeout 124, as in a shell and timeout(1). Raises ApplyError with `check` when it fails.
         """
         full = {"PATH": os.environ.get("PATH", _PATH), "LC_ALL": "C.UTF-8", **(env or {})}
         try:
@@ -260,7 +269,10 @@ class System:
             result = Result(127, "", f"{argv[0]}: not found")
         else:
             with child:
-                result = _follow(child, timeout, on_line) if on_line else _wait(child, stdin, timeout)
+                if on_line:
+                    result = _follow(child, timeout, on_line)
+                else:
+                    result = _wait(child, stdin, timeout)
         if check and result.code != 0:
             raise ApplyError(f"{' '.join(argv[:3])}: {result.reason}")
         return result

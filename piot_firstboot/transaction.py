@@ -17,6 +17,7 @@ from piot_firstboot.errors import ApplyError, ConfigError
 from piot_firstboot.manifest import Manifest
 from piot_firstboot.notify import progress, say
 from piot_firstboot.plan import Item
+from piot_firstboot.redact import redact
 from piot_firstboot.state import Record
 from piot_firstboot.system import System
 
@@ -109,7 +110,7 @@ def _refuse(system: System, record: Record, reason: str, hint: str, *, final: bo
     commit = record.target
     kept = f"{record.commit[:12]} keeps running" if record.commit else "nothing is deployed yet"
     note = f"{commit[:12]} refused; {kept}"
-    step = "committed" if record.commit else "idle"
+    step: state.Step = "committed" if record.commit else "idle"
     state.save(system, replace(failed, step=step, target="", note=note, changed=time.time()))
     release.prune(system, record.app, {record.commit, *record.good})
     when = "it is not tried again" if final else _when(failed, commit)
@@ -181,9 +182,7 @@ def _resume(system: System, record: Record) -> None:
 def reconcile(system: System, record: Record) -> None:
     """Mend what drifted from the deployed release: once a boot, and after settings changed."""
     declared = release.manifest(system, record.app, record.commit)
-    items = release.render(
-        system, record.app, record.commit, declared, run_commit_jobs=False
-    )
+    items = release.render(system, record.app, record.commit, declared, run_commit_jobs=False)
     for change in apply(system, f"app.{record.app}", items, say=progress):
         say(f"{record.app}: {change}")
 
@@ -218,9 +217,10 @@ def _last_words(
     system: System, app: str, declared: Manifest, error: Exception, since: float
 ) -> str:
     """Return the last journal lines of the unit that an error names."""
-    names = [unit.name for unit in (*declared.services, *declared.jobs)]
+    names = [s.name for s in declared.services] + [j.name for j in declared.jobs]
     named = [n for n in names if str(error).startswith(f"{n}:") or f"piot-{app}-{n}." in str(error)]
     if not named or not system.live:
         return ""
     lines = journal.tail(probation.unit_name(app, named[0]), since)
-    return "".join(f"\n  {line}" for line in lines)
+    # The reason goes into the record and the status, where an app's own slip must not last.
+    return redact("".join(f"\n  {line}" for line in lines), release.secret_values(system))

@@ -49,6 +49,23 @@ def test_the_boot_partition_goes_first(tmp_path: Path) -> None:
         assert idle.conf_path(str(tmp_path)) == f"/{folder}/piot.conf"
 
 
+@pytest.mark.parametrize(
+    ("names", "picked"),
+    [
+        ([], ""),
+        (["config.txt", "piot.conf.bak", "._piot.conf", "piot.conf.rtf"], ""),
+        (["PIOT.CONF"], "PIOT.CONF"),
+        (["Piot.conf.TXT"], "Piot.conf.TXT"),
+        (["piot.conf.txt", "Piot.conf"], "Piot.conf"),
+        (["PIOT.CONF", "piot.conf", "piot.conf.txt"], "piot.conf"),
+    ],
+)
+def test_pick_name(names: list[str], picked: str) -> None:
+    """The plain name wins, then any letter case, then Windows' hidden ending."""
+    assert idle.pick_name(names) == picked
+    assert idle.pick_name(names[::-1]) == picked
+
+
 @pytest.mark.parametrize("name", ["PIOT.CONF", "Piot.conf", "piot.conf.txt", "PIOT.conf.TXT"])
 def test_names_as_other_systems_write_them(tmp_path: Path, name: str) -> None:
     (tmp_path / "boot").mkdir()

@@ -112,11 +112,11 @@ def test_job_of_a_commit_starts_though_inactive() -> None:
 
 
 def test_unit_still_follows_after_a_cut_between_write_and_restart() -> None:
-    unit = Unit("web.service", active=True, on_change="restart", because=("/etc/web",))
-    current = found(File("/etc/web", b"2"), Unit("web.service", active=True))
-    before = ("file /etc/web", "unit web.service", "pending /etc/web")
+    unit = Unit("piot-web.service", active=True, on_change="restart", because=("/etc/web",))
+    current = found(File("/etc/web", b"2"), Unit("piot-web.service", active=True))
+    before = ("file /etc/web", "unit piot-web.service", "pending /etc/web")
     assert words(diff((File("/etc/web", b"2"), unit), current, before)) == [
-        "restart unit web.service"
+        "restart unit piot-web.service"
     ]
 
 
@@ -150,8 +150,8 @@ def test_shared_file_that_no_item_names_loses_only_our_lines() -> None:
     assert change.item.lines == ("127.0.0.1 localhost",)
 
 
-def test_people_are_never_owned() -> None:
-    assert owned((Login("ada"),)) == ()
+def test_people_and_units_of_others_are_never_owned() -> None:
+    assert owned((Login("ada"), Unit("ssh.service", active=True, enabled=True))) == ()
 
 
 def test_account_is_changed_only_where_something_is_asked() -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import time
 from pathlib import Path
 
@@ -34,7 +33,7 @@ def test_write_leaves_nothing_but_the_file(tmp_path: Path) -> None:
     system = System(str(tmp_path))
     system.write("/etc/deep/file", b"one", 0o600)
     system.write("/etc/deep/file", b"two", 0o640)
-    assert os.listdir(tmp_path / "etc/deep") == ["file"]
+    assert system.names("/etc/deep") == ("file",)
     assert (tmp_path / "etc/deep/file").read_bytes() == b"two"
     assert (tmp_path / "etc/deep/file").stat().st_mode & 0o7777 == 0o640
 
@@ -45,7 +44,7 @@ def test_refused_content_leaves_the_old_file(tmp_path: Path) -> None:
     with pytest.raises(ApplyError, match=r"/file: sh refuses the new content: no such luck"):
         system.write("/file", b"bad", check=("sh", "-c", "echo no such luck >&2; exit 1", "{}"))
     assert system.read("/file") == b"good"
-    assert os.listdir(tmp_path) == ["file"]
+    assert system.names("/") == ("file",)
 
 
 def test_symlink_replaces_in_one_step(tmp_path: Path) -> None:

@@ -1,0 +1,47 @@
+"""What a device is: the facts that a rendering may depend on."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+from piot_firstboot.errors import ApplyError
+from piot_firstboot.values import PLACEHOLDERS
+
+_MAX_HOST = 64  # characters; hostname(7), Linux
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """One device. Empty means not known; `mac` is the first interface's, `host` the name now."""
+
+    serial: str = ""
+    mac: str = ""
+    model: str = ""
+    host: str = ""
+
+
+def host_name(pattern: str, facts: Facts) -> str:
+    """Fill the placeholders of a `hostname`.
+
+    Where there is no serial number, as in a virtual machine, the hardware address stands in, and
+    the other way round. Raises ApplyError when the device knows neither, or no model.
+    """
+    serial = re.sub(r"[^0-9a-z]", "", facts.serial.lower())
+    mac = re.sub(r"[^0-9a-f]", "", facts.mac.lower())
+    serial, mac = serial or mac, mac or serial
+    # "Raspberry Pi 4 Model B Rev 1.4": the revision of the board is nobody's name for it.
+    model = re.sub(r"\s+rev\s.*", "", facts.model.lower())
+    model = re.sub(r"[^0-9a-z]+", "-", model).strip("-")
+    known = (serial, serial[-8:], mac[-12:], mac[-6:], model)
+    name = pattern
+    for placeholder, value in zip(PLACEHOLDERS, known, strict=True):
+        if f"{{{placeholder}}}" in name:
+            if not value:
+                raise ApplyError(
+                    f"hostname: this device does not tell its {placeholder}",
+                    f"write a hostname without {{{placeholder}}}",
+                )
+            name = name.replace(f"{{{placeholder}}}", value)
+    labels = (label[:63].strip("-") for label in name.split("."))
+    return ".".join(labels)[:_MAX_HOST].rstrip("-.")

@@ -1,0 +1,1 @@
+"""The tests of PioT; docs/testing.md tells where a new one belongs."""

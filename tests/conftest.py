@@ -1,0 +1,115 @@
+"""Fixtures of all tests: the releases, machines on them, git servers."""
+
+import os
+import shutil
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from pathlib import Path
+
+import pytest
+
+from tests.kit import bed, roots
+from tests.kit.gitserver import GitServer
+from tests.kit.machine import Machine
+
+# Where the machines of a test are kept, so that a failure can be explained by their journals.
+MACHINES = pytest.StashKey[list[Machine]]()
+
+TESTS = Path(__file__).parent
+ORDER = ("unit", "cases", "root", "deb", "machine")
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Add --release and --quick."""
+    parser.addoption("--release", action="append", choices=roots.RELEASES, help="default: both")
+    parser.addoption("--quick", action="store_true", help="leave out machines and the package")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Clear what an earlier run, killed in the middle, may have left mounted."""
+    if _can_boot():
+        bed.sweep()
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Run each test that asks for `release` on every release."""
+    if "release" in metafunc.fixturenames:
+        chosen = metafunc.config.getoption("--release") or roots.RELEASES
+        metafunc.parametrize("release", chosen, scope="session")
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Mark what boots machines or builds the package, skip what cannot; put quick tests first."""
+    items.sort(key=lambda item: ORDER.index(_folder(item)) if _folder(item) in ORDER else 0)
+    for item in items:
+        if _folder(item) in ("deb", "machine"):
+            item.add_marker(_folder(item))
+        if item.get_closest_marker("machine") and not _can_boot():
+            item.add_marker(pytest.mark.skip(reason="needs root, systemd-nspawn and mmdebstrap"))
+    if config.getoption("--quick"):
+        slow = [i for i in items if any(map(i.get_closest_marker, ("machine", "deb", "slow")))]
+        config.hook.pytest_deselected(items=slow)
+        items[:] = [item for item in items if item not in slow]
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item) -> Iterator[None]:
+    """Add the journals of a failed test's machines to its report, while they still run."""
+    report: pytest.TestReport = yield  # type: ignore[assignment]
+    if report.failed and report.when == "call":
+        for machine in item.stash.get(MACHINES, []):
+            report.sections.append((f"{machine.release} {machine.name}", machine.diagnosis()))
+    return report  # type: ignore[return-value]
+
+
+@pytest.fixture(scope="session")
+def root(release: str, pytestconfig: pytest.Config) -> roots.Root:
+    """Return the cached root of a release; the first build shows its progress."""
+    capture = pytestconfig.pluginmanager.getplugin("capturemanager")
+    assert capture
+    with capture.global_and_fixture_disabled():
+        return roots.base(release)
+
+
+@pytest.fixture
+def machine(root: roots.Root, request: pytest.FixtureRequest) -> Iterator[Callable[..., Machine]]:
+    """Return a maker of machines, still off, with Machine's keywords; all end with the test."""
+    made = request.node.stash.setdefault(MACHINES, [])
+    with ExitStack() as stack:
+
+        def make(on: roots.Root = root, **options: object) -> Machine:
+            new = stack.enter_context(Machine(on, **options))  # type: ignore[arg-type]
+            made.append(new)
+            return new
+
+        yield make
+
+
+@pytest.fixture
+def git_server() -> Iterator[Callable[..., GitServer]]:
+    """Return a maker of git servers on a machine's network."""
+    with ExitStack() as stack:
+
+        def make(machine: Machine, **options: bool) -> GitServer:
+            return stack.enter_context(
+                GitServer(machine.folder / "git", machine.network, **options)
+            )
+
+        yield make
+
+
+@pytest.fixture
+def local_git(tmp_path: Path) -> Iterator[GitServer]:
+    """Return a git server on loopback."""
+    with GitServer(tmp_path / "git-server") as server:
+        yield server
+
+
+def _folder(item: pytest.Item) -> str:
+    return item.path.relative_to(TESTS).parts[0] if item.path.is_relative_to(TESTS) else ""
+
+
+def _can_boot() -> bool:
+    tools = all(shutil.which(tool) for tool in ("systemd-nspawn", "mmdebstrap", "ip"))
+    return os.geteuid() == 0 and tools

@@ -1,0 +1,149 @@
+"""A smart HTTP git server: hands each request to `git http-backend`. Run by gitserver.py."""
+
+import argparse
+import base64
+import json
+import os
+import ssl
+import subprocess
+import time
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import BinaryIO, cast
+from urllib.parse import unquote
+
+CHUNK = 64 * 1024
+
+
+class GitHandler(BaseHTTPRequestHandler):
+    """One connection; the behaviour is read anew from control.json at each request."""
+
+    protocol_version = "HTTP/1.1"
+    wbufsize = -1  # head and body in one packet, else each answer waits 40 ms for an ACK
+    timeout = 120
+    folder: Path
+
+    def do_GET(self) -> None:
+        """Answer a GET."""
+        self.answer()
+
+    def do_POST(self) -> None:
+        """Answer a POST."""
+        self.answer()
+
+    def answer(self) -> None:
+        """Refuse, hang or pass the request on, as control.json says."""
+        control = json.loads((self.folder / "control.json").read_text())
+        body = self.body()
+        with (self.folder / "requests.jsonl").open("a") as log:
+            agent = self.headers.get("User-Agent", "")
+            row = {"method": self.command, "path": self.path, "agent": agent, "time": time.time()}
+            log.write(json.dumps(row) + "\n")
+        # Bounded, so that a test that forgets to let go does not leave a thread for ever.
+        until = time.monotonic() + 600
+        while control["hang"] and time.monotonic() < until:
+            time.sleep(0.1)
+            control = json.loads((self.folder / "control.json").read_text())
+        if control["status"]:
+            self.refuse(control["status"], control["text"])
+        elif control["token"] and not self.knows(control["token"]):
+            self.refuse(401, "authentication required")
+        else:
+            self.backend(body)
+
+    def body(self) -> bytes:
+        """Return the request's body; git sends long ones in chunks."""
+        stream = cast(BinaryIO, self.rfile)
+        if self.headers.get("Transfer-Encoding", "").lower() != "chunked":
+            return stream.read(int(self.headers.get("Content-Length") or 0))
+        parts = []
+        while size := int(stream.readline().split(b";")[0], 16):
+            parts.append(stream.read(size))
+            stream.readline()
+        stream.readline()
+        return b"".join(parts)
+
+    def knows(self, token: str) -> bool:
+        """Tell whether the request brings `token` as its password or bearer token."""
+        kind, _, value = self.headers.get("Authorization", "").partition(" ")
+        if kind.lower() == "bearer":
+            return value == token
+        if kind.lower() != "basic":
+            return False
+        return base64.b64decode(value).decode().partition(":")[2] == token
+
+    def refuse(self, status: int, text: str) -> None:
+        """Answer with an error status."""
+        data = f"{text}\n".encode()
+        self.send_response(status)
+        if status == 401:
+            self.send_header("WWW-Authenticate", 'Basic realm="git"')
+        self.send_header("Content-Type", "text/plain")
+        self.send_header("Content-Length", str(len(data)))
+        self.end_headers()
+        self.wfile.write(data)
+
+    def backend(self, body: bytes) -> None:
+        """Run git http-backend for this request and pass its answer on."""
+        path, _, query = self.path.partition("?")
+        environment = {
+            "PATH": os.environ["PATH"],
+            "GIT_PROJECT_ROOT": str(self.folder / "repositories"),
+            "GIT_HTTP_EXPORT_ALL": "1",
+            "GIT_CONFIG_NOSYSTEM": "1",
+            "GIT_CONFIG_GLOBAL": str(self.folder / "gitconfig"),
+            "REQUEST_METHOD": self.command,
+            "PATH_INFO": unquote(path),
+            "QUERY_STRING": query,
+            "CONTENT_TYPE": self.headers.get("Content-Type", ""),
+            "CONTENT_LENGTH": str(len(body)),
+            "HTTP_CONTENT_ENCODING": self.headers.get("Content-Encoding", ""),
+            "HTTP_GIT_PROTOCOL": self.headers.get("Git-Protocol", ""),
+            "GIT_PROTOCOL": self.headers.get("Git-Protocol", ""),
+            "REMOTE_ADDR": self.client_address[0],
+        }
+        done = subprocess.run(
+            ["git", "http-backend"],
+            input=body,
+            env=environment,
+            stdout=subprocess.PIPE,
+            timeout=300,
+            check=False,
+        )
+        head, _, data = done.stdout.partition(b"\r\n\r\n")
+        headers = [line.split(": ", 1) for line in head.decode().splitlines() if ": " in line]
+        status = next((int(v.split()[0]) for k, v in headers if k.lower() == "status"), 200)
+        self.send_response(status if head else 500)
+        for name, value in headers:
+            if name.lower() not in ("status", "content-length"):
+                self.send_header(name, value)
+        self.send_header("Content-Length", str(len(data)))
+        self.end_headers()
+        for start in range(0, len(data), CHUNK):
+            self.wfile.write(data[start : start + CHUNK])
+
+    def log_message(self, format: str, *args: object) -> None:
+        """Say nothing: requests.jsonl has it all."""
+
+
+def main() -> None:
+    """Serve until killed."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument("folder", type=Path)
+    parser.add_argument("--address", default="127.0.0.1")
+    parser.add_argument("--port", type=int, default=0)
+    parser.add_argument("--tls", type=Path, help="certificate and key in one PEM file")
+    options = parser.parse_args()
+    handler = type("Handler", (GitHandler,), {"folder": options.folder})
+    server = ThreadingHTTPServer((options.address, options.port), handler)
+    server.daemon_threads = True
+    if options.tls:
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(options.tls)
+        server.socket = context.wrap_socket(server.socket, server_side=True)
+    print(server.server_address[1], flush=True)
+    server.serve_forever()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,196 @@
+"""piot firstboot and piot apply against a temporary root: files only, nothing started."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from piot_firstboot import firstboot, idle
+from piot_firstboot.errors import ApplyError
+from piot_firstboot.system import System
+
+KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIP60Jb5IUMtw4XyjIaeW+nxoJyu2oD9i59eaaXTy6QIa ada@laptop"
+CONF = f"""\
+[device]
+hostname = garden
+timezone = Europe/Berlin
+[user]
+name = ada
+authorized_key = {KEY}
+[ssh]
+password_login = no
+[app]
+repo = https://git.example.org/ada/garden.git
+[secrets]
+API_KEY = s3cr3t-value
+"""
+
+
+class Tree:
+    """The tree of a small Debian, with the tables of accounts that its tools need."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self.system = System(str(root))
+        for table in ("passwd", "group", "shadow", "gshadow"):
+            lines = [x for x in Path("/etc", table).read_text().splitlines() if _debian(x)]
+            self.system.write(f"/etc/{table}", "".join(f"{x}\n" for x in lines).encode(), 0o640)
+        self.system.write("/etc/login.defs", b"UID_MIN 1000\nGID_MIN 1000\nUID_MAX 60000\n")
+        self.system.write("/etc/hosts", b"127.0.0.1 localhost\n127.0.1.1 raspberrypi\n")
+        self.system.mkdir("/boot/firmware")
+        unit = b"[Service]\nExecStart=/usr/sbin/sshd -D\n[Install]\nWantedBy=multi-user.target\n"
+        self.system.write("/usr/lib/systemd/system/ssh.service", unit)
+
+    def conf(self, text: str) -> None:
+        """Write piot.conf as a person would."""
+        (self.root / "boot/firmware/piot.conf").write_text(text)
+
+    def read(self, path: str) -> str:
+        """Read a file of the tree."""
+        return (self.root / path).read_text()
+
+    def state(self) -> dict[str, int]:
+        """Return when each file was last written."""
+        return {str(p): p.lstat().st_mtime_ns for p in self.root.rglob("*") if p.name != "run"}
+
+
+def _debian(line: str) -> bool:
+    name, *rest = line.split(":")
+    return name in ("root", "sudo", "users", "shadow", "ssh", "nogroup", "nobody") and bool(rest)
+
+
+@pytest.fixture
+def tree(tmp_path: Path) -> Tree:
+    """Make a tree."""
+    return Tree(tmp_path)
+
+
+def test_everything_is_in_place(tree: Tree) -> None:
+    tree.conf(CONF)
+    report = firstboot.converge(tree.system)
+    assert report.ok, report.text()
+    assert tree.read("etc/hostname") == "garden\n"
+    assert tree.read("etc/hosts") == "127.0.0.1 localhost\n127.0.1.1\tgarden\n"
+    assert (tree.root / "etc/localtime").readlink() == Path("/usr/share/zoneinfo/Europe/Berlin")
+    assert tree.read("home/ada/.ssh/authorized_keys") == f"{KEY}\n"
+    assert tree.read("var/lib/piot/secrets/API_KEY") == "s3cr3t-value"
+    assert json.loads(tree.read("var/lib/piot/apps/garden/app.json"))["name"] == "garden"
+    assert "PasswordAuthentication no" in tree.read("etc/ssh/sshd_config.d/10-piot.conf")
+    accounts = tree.system.accounts("passwd")
+    assert accounts["ada"][5] == "/home/ada" and "piot-garden" in accounts
+    assert "ada" in tree.system.accounts("group")["sudo"][3].split(",")
+    wanted = tree.root / "etc/systemd/system/multi-user.target.wants/ssh.service"
+    assert wanted.is_symlink()
+
+
+def test_twice_is_once(tree: Tree) -> None:
+    tree.conf(CONF)
+    firstboot.converge(tree.system)
+    # The report of the first time lists its changes; from the second on nothing is left to say.
+    assert firstboot.converge(tree.system).changes == ()
+    before = tree.state()
+    assert firstboot.converge(tree.system).changes == ()
+    assert tree.state() == before
+    assert idle.unchanged(str(tree.root))
+
+
+def test_dry_run_tells_and_touches_nothing(tree: Tree) -> None:
+    tree.conf(CONF)
+    before = tree.state()
+    report = firstboot.converge(tree.system, dry_run=True)
+    assert (
+        "create login ada" in report.changes and "create symlink /etc/localtime" in report.changes
+    )
+    assert tree.state() == before
+    assert "s3cr3t-value" not in report.text() + report.json()
+
+
+def test_a_wrong_file_applies_nothing_and_reports_every_problem(tree: Tree) -> None:
+    tree.conf(CONF)
+    firstboot.converge(tree.system)
+    hostname = tree.read("etc/hostname")
+    tree.conf(CONF.replace("hostname = garden", "hostnam = x").replace("[ssh]", "[shh]"))
+    report = firstboot.converge(tree.system)
+    assert not report.ok and len(report.problems) >= 2
+    assert tree.read("etc/hostname") == hostname
+    said = (tree.root / "boot/firmware/piot-report.txt").read_bytes().decode()
+    assert "piot.conf:2:1: " in said and "did you mean" in said and "[shh]" in said
+    assert "\n" not in said.replace("\r\n", "")
+    assert "s3cr3t-value" not in said
+    assert json.loads(tree.read("var/lib/piot/report.json"))["ok"] is False
+    assert not idle.unchanged(str(tree.root))
+
+
+def test_the_former_file_brought_back_clears_the_report(tree: Tree) -> None:
+    tree.conf(CONF)
+    firstboot.converge(tree.system)
+    tree.conf("[nonsense]\n")
+    firstboot.converge(tree.system)
+    tree.conf(CONF)
+    assert not idle.unchanged(str(tree.root)), "else the old report would stay"
+    assert firstboot.converge(tree.system).ok
+    assert "nonsense" not in tree.read("boot/firmware/piot-report.txt")
+
+
+def test_removed_settings_take_back_what_they_made(tree: Tree) -> None:
+    tree.conf(CONF)
+    firstboot.converge(tree.system)
+    tree.conf("[device]\nhostname = garden\n")
+    assert firstboot.converge(tree.system).ok
+    for gone in (
+        "etc/ssh/sshd_config.d/10-piot.conf",
+        "etc/sudoers.d/50-piot-ada",
+        "var/lib/piot/secrets",
+        "var/lib/piot/apps/garden",
+        "etc/systemd/system/piot-deploy@garden.timer.d/poll.conf",
+    ):
+        assert not (tree.root / gone).exists(), gone
+    accounts = tree.system.accounts("passwd")
+    assert "ada" in accounts, "a person's account is never removed"
+    assert "piot-garden" not in accounts
+
+
+def test_keys_that_others_added_stay(tree: Tree) -> None:
+    tree.conf(CONF)
+    firstboot.converge(tree.system)
+    keys = tree.root / "home/ada/.ssh/authorized_keys"
+    keys.write_text("ssh-ed25519 AAAA theirs\n" + keys.read_text())
+    tree.conf(CONF.replace("ada@laptop", "ada@desk"))
+    assert firstboot.converge(tree.system).ok
+    assert keys.read_text().splitlines() == [
+        "ssh-ed25519 AAAA theirs",
+        KEY.replace("ada@laptop", "ada@desk"),
+    ]
+
+
+def test_no_conf_is_no_error(tree: Tree) -> None:
+    report = firstboot.converge(tree.system)
+    assert report.ok and "there is no piot.conf" in report.headline
+    assert not (tree.root / "var").exists()
+
+
+def test_a_boot_partition_that_cannot_be_written_is_no_failure(
+    tree: Tree, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tree.conf(CONF)
+    write = System.write
+
+    def refuse(self: System, path: str, *args: object, **more: object) -> None:
+        if path.startswith("/boot"):
+            raise OSError(30, "Read-only file system")
+        write(self, path, *args, **more)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(System, "write", refuse)
+    assert firstboot.converge(tree.system).ok
+    assert idle.unchanged(str(tree.root))
+
+
+def test_one_run_at_a_time(tree: Tree) -> None:
+    tree.conf(CONF)
+    with (
+        tree.system.lock("/run/piot/conf.lock"),
+        pytest.raises(ApplyError, match="is being applied"),
+    ):
+        firstboot.converge(tree.system)

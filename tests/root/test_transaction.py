@@ -1,0 +1,306 @@
+"""The transaction against a temporary root: real git, files only, nothing started."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from piot_firstboot import deploy, idle, repository, state
+from piot_firstboot.errors import ApplyError
+from piot_firstboot.system import System
+from piot_firstboot.transaction import Outcome
+from tests.kit.git_repo import Repo
+
+MANIFEST = """\
+piot: 1
+services:
+  web: {run: ./web.sh}
+jobs:
+  tick: {run: ./web.sh, every: 1min}
+"""
+FILES = {".piot.yaml": MANIFEST, "web.sh": "#!/bin/sh\nsleep 1000\n"}
+UNITS = "etc/systemd/system"
+
+
+class Device:
+    """A tree with one app, as piot.conf would have left it, and the app's repository."""
+
+    def __init__(self, folder: Path) -> None:
+        self.root = folder / "root"
+        self.root.mkdir()
+        self.repo = Repo(folder / "repositories", "garden")
+        self.system = System(str(self.root))
+        self.source()
+        self.system.write("/etc/hostname", b"pi\n")
+        self.system.write("/etc/passwd", b"root:x:0:0::/root:/bin/sh\n")
+        self.system.write("/etc/group", b"root:x:0:\n")
+
+    def source(self, **changes: object) -> None:
+        """Write what piot.conf says of the app."""
+        values = {"schema": 1, "name": "garden", "repo": self.repo.url, "ref": "", "poll": 300}
+        data = json.dumps({**values, **changes}).encode()
+        self.system.write("/var/lib/piot/apps/garden/app.json", data)
+
+    def deploy(self) -> Outcome:
+        """Deploy the app."""
+        return deploy.deploy(self.system, "garden")
+
+    def record(self) -> state.Record:
+        """Read the app's record."""
+        return state.load(self.system, "garden")
+
+    def releases(self) -> list[str]:
+        """List what is in the app's releases directory."""
+        return list(self.system.names("/var/lib/piot/apps/garden/releases"))
+
+    def unit(self, name: str = "piot-garden-web.service") -> str:
+        """Read a unit file."""
+        return (self.root / UNITS / name).read_text()
+
+
+@pytest.fixture
+def device(tmp_path: Path) -> Device:
+    """Make a device whose app has one good commit in its repository."""
+    made = Device(tmp_path)
+    made.repo.commit(FILES, "first")
+    return made
+
+
+def test_first_deploy(device: Device) -> None:
+    head = device.repo.head()
+    assert device.deploy().ok
+    record = device.record()
+    assert (record.step, record.commit, record.target, record.good) == ("committed", head, "", ())
+    assert device.releases() == [head]
+    assert f"PIOT_COMMIT={head}" in device.unit()
+    names = {path.name for path in (device.root / UNITS).iterdir()}
+    assert names == {
+        "multi-user.target.wants",
+        "piot-garden-tick.service",
+        "piot-garden-tick.timer",
+        "piot-garden-web.service",
+        "piot-garden.slice",
+        "piot-garden.target",
+        "piot-garden.target.wants",
+    }
+
+
+def test_nothing_new_changes_nothing(device: Device) -> None:
+    device.deploy()
+    before = {p: p.lstat().st_mtime_ns for p in device.root.rglob("*") if "run" not in p.parts}
+    assert device.deploy().ok
+    after = {p: p.lstat().st_mtime_ns for p in device.root.rglob("*") if "run" not in p.parts}
+    assert after == before
+
+
+def test_the_next_poll_is_answered_by_the_stamp(device: Device) -> None:
+    device.deploy()
+    assert idle.unmoved(str(device.root), "garden")
+    device.repo.commit({"note": "2"})
+    assert not idle.unmoved(str(device.root), "garden")
+
+
+def test_former_releases_are_kept_and_then_pruned(device: Device) -> None:
+    commits = [device.repo.head()]
+    device.deploy()
+    for number in range(4):
+        commits.append(device.repo.commit({"note": str(number)}))
+        assert device.deploy().ok
+    assert set(device.releases()) == set(commits[-3:])
+    assert device.record().good == (commits[-2], commits[-3])
+
+
+def test_a_wrong_manifest_is_refused_for_good(device: Device) -> None:
+    good = device.repo.head()
+    device.deploy()
+    unit = device.unit()
+    bad = device.repo.commit({".piot.yaml": "piot: 1\nservices: {web: {rnu: x}}\njobs: 3\n"})
+    outcome = device.deploy()
+    assert not outcome.ok
+    assert ".piot.yaml:2:" in outcome.text and ".piot.yaml:3:" in outcome.text
+    assert (device.record().commit, device.unit(), device.releases()) == (good, unit, [good])
+    failure = device.record().failure(bad)
+    assert failure and failure.deterministic
+    again = device.deploy()
+    assert again.ok and "not tried now" in again.text
+    assert failure == device.record().failure(bad)
+
+
+@pytest.mark.parametrize(
+    ("files", "reason"),
+    [
+        ({".piot.yaml": None}, "has no .piot.yaml"),
+        ({".piot.yaml": MANIFEST.replace("./web.sh", "./gone.sh", 1)}, "./gone.sh"),
+        ({".piot.yaml": MANIFEST.replace("./web.sh", "nonesuch", 1)}, "nonesuch"),
+        ({".piot.yaml": f"secrets: [KEY]\n{MANIFEST}"}, "[secrets] KEY"),
+    ],
+)
+def test_what_cannot_run_is_refused_before_anything_is_touched(
+    device: Device, files: dict[str, str | None], reason: str
+) -> None:
+    device.repo.commit(files)
+    outcome = device.deploy()
+    assert not outcome.ok and reason in outcome.text
+    assert device.record().step == "idle"
+    assert not (device.root / UNITS).exists() and device.releases() == []
+
+
+def test_a_program_without_its_bit_is_explained(device: Device) -> None:
+    (device.repo.work / "web.sh").chmod(0o644)
+    device.repo.git("add", "--all")
+    device.repo.git("commit", "-q", "-m", "forgot the bit")
+    device.repo.push()
+    assert "git update-index --chmod=+x web.sh" in device.deploy().text
+
+
+def test_a_missing_secret_is_waited_for(device: Device) -> None:
+    commit = device.repo.commit({".piot.yaml": f"secrets: [KEY]\n{MANIFEST}"})
+    device.deploy()
+    failure = device.record().failure(commit)
+    assert failure and not failure.deterministic
+    assert not idle.unmoved(str(device.root), "garden"), "the poll must come back to it"
+    device.system.write("/var/lib/piot/secrets/KEY", b"x", 0o600)
+    assert "next try in 1 min" in device.deploy().text
+    deploy.forgive(device.system, "garden")
+    assert device.deploy().ok and device.record().commit == commit
+    assert "LoadCredential=KEY:/var/lib/piot/secrets/KEY" in device.unit()
+
+
+@pytest.mark.parametrize("step", ["fetched", "verified", "staged"])
+def test_unfinished_work_that_touched_nothing_is_discarded(
+    device: Device, step: state.Step
+) -> None:
+    head = device.repo.head()
+    device.deploy()
+    new = device.repo.commit({"note": "2"})
+    state.save(device.system, replace(device.record(), step=step, target=new))
+    device.system.write(f"/var/lib/piot/apps/garden/releases/{new}.partial/half", b"")
+    assert device.deploy().ok
+    assert (device.record().commit, device.record().good) == (new, (head,))
+    assert set(device.releases()) == {head, new}
+
+
+@pytest.mark.parametrize("step", ["switched", "probation"])
+def test_an_unfinished_switch_is_resumed(device: Device, step: state.Step) -> None:
+    first = device.repo.head()
+    device.deploy()
+    second = device.repo.commit({"note": "2"})
+    device.deploy()
+    # As a power cut leaves it: the new release is staged, its units are only partly in place.
+    state.save(
+        device.system,
+        replace(device.record(), step=step, commit=first, target=second, good=()),
+    )
+    device.system.remove(f"/{UNITS}/piot-garden-tick.timer")
+    assert device.deploy().ok
+    record = device.record()
+    assert (record.step, record.commit, record.resumes) == ("committed", second, 0)
+    assert (device.root / UNITS / "piot-garden-tick.timer").exists()
+
+
+def test_a_switch_that_never_ends_is_rolled_back(device: Device) -> None:
+    first = device.repo.head()
+    device.deploy()
+    second = device.repo.commit({"note": "2"})
+    device.deploy()
+    hung = replace(
+        device.record(), step="probation", commit=first, target=second, good=(), resumes=2
+    )
+    state.save(device.system, hung)
+    outcome = device.deploy()
+    assert outcome.ok and "not tried now" in outcome.text
+    failure = device.record().failure(second)
+    assert failure and failure.deterministic and "3 starts" in failure.reason
+    assert f"PIOT_COMMIT={first}" in device.unit()
+
+
+def test_an_unfinished_rollback_is_finished(device: Device) -> None:
+    first = device.repo.head()
+    device.deploy()
+    second = device.repo.commit({"note": "2"})
+    device.deploy()
+    record = replace(device.record(), step="rolling-back", commit=first, target=second, good=())
+    state.save(device.system, record.failed(second, "boom", deterministic=True, now=0, jitter=0))
+    device.deploy()
+    assert (device.record().step, device.record().commit) == ("rolled-back", first)
+    assert f"PIOT_COMMIT={first}" in device.unit()
+
+
+def test_rollback_by_hand_is_not_undone_by_the_next_poll(device: Device) -> None:
+    first = device.repo.head()
+    device.deploy()
+    second = device.repo.commit({"note": "2"})
+    device.deploy()
+    assert deploy.rollback(device.system, "garden").ok
+    assert device.record().commit == first
+    device.deploy()
+    assert device.record().commit == first
+    assert deploy.forgive(device.system, "garden") == (second,)
+    device.deploy()
+    assert device.record().commit == second
+
+
+def test_rollback_needs_somewhere_to_go(device: Device) -> None:
+    device.deploy()
+    with pytest.raises(ApplyError, match="no earlier release"):
+        deploy.rollback(device.system, "garden")
+
+
+def test_branch_tag_and_commit_as_ref(device: Device) -> None:
+    first = device.repo.head()
+    device.repo.tag("v1")
+    second = device.repo.commit({"note": "2"})
+    for ref, commit in (("v1", first), ("main", second), (first, first)):
+        device.source(ref=ref)
+        assert device.deploy().ok
+        assert device.record().commit == commit
+
+
+def test_a_ref_or_repository_that_is_missing_is_named(device: Device) -> None:
+    device.source(ref="nosuch")
+    with pytest.raises(repository.Missing, match="no branch or tag 'nosuch'"):
+        device.deploy()
+    device.source(repo=f"{device.repo.url}.gone")
+    with pytest.raises(repository.Unreachable) as caught:
+        device.deploy()
+    assert caught.value.hint == "look at `repo`"
+
+
+def test_a_damaged_mirror_is_fetched_anew(device: Device) -> None:
+    device.deploy()
+    mirror = device.root / "var/lib/piot/apps/garden/mirror.git"
+    for pack in (mirror / "objects/pack").glob("*.pack"):
+        pack.chmod(0o600)
+        pack.write_bytes(b"")
+    new = device.repo.commit({"note": "2"})
+    assert device.deploy().ok
+    assert device.record().commit == new
+    assert not mirror.with_name("mirror.git.new").exists()
+
+
+def test_a_forced_push_is_followed(device: Device) -> None:
+    first = device.repo.head()
+    device.repo.commit({"note": "2"})
+    device.deploy()
+    device.repo.rewind(first)
+    other = device.repo.commit({"note": "other"})
+    assert device.deploy().ok
+    assert device.record().commit == other
+
+
+def test_an_unknown_app_is_answered_with_those_there_are(device: Device) -> None:
+    with pytest.raises(ApplyError, match="there is no app 'gardn' on this device; there is: gard"):
+        deploy.deploy(device.system, "gardn")
+    with pytest.raises(ApplyError, match="there is no app"):
+        deploy.deploy(device.system, "../../etc")
+
+
+def test_one_run_at_a_time(device: Device) -> None:
+    with (
+        device.system.lock("/run/piot/garden.lock"),
+        pytest.raises(ApplyError, match="another deploy of garden is at work"),
+    ):
+        device.deploy()

@@ -1,0 +1,68 @@
+"""Every folder in tests/cases/conf is a piot.conf and what must come of it, literally.
+
+A good case has `expected.plan`, all items in order (`\\` on the last line of a file: no newline at
+its end); a bad case, called bad-…, has `expected.err`. Nothing else may appear. After a wanted
+change of the renderer or of a message:
+
+    PIOT_REWRITE=1 python3 -m pytest tests/unit/test_cases_conf.py && git diff tests/cases
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from piot_firstboot.config import parse
+from piot_firstboot.errors import ConfigError
+from piot_firstboot.facts import Facts
+from piot_firstboot.render import render_config
+from tests.kit.plantext import plan_text
+
+CASES = Path(__file__).parent.parent / "cases" / "conf"
+NAMES = sorted(path.parent.name for path in CASES.glob("*/piot.conf"))
+REWRITE = bool(os.environ.get("PIOT_REWRITE"))
+FACTS = Facts(
+    serial="10000000abcdef12",
+    mac="b827ebcdef12",
+    model="Raspberry Pi 4 Model B Rev 1.4",
+    host="raspberrypi",
+)
+ZONES = frozenset({"America/Argentina/Buenos_Aires", "America/New_York", "Europe/Berlin", "UTC"})
+
+
+def outcome(data: bytes) -> tuple[str, str]:
+    """Return the name and content of the one file that a case must have."""
+    try:
+        items = render_config(parse(data, zones=ZONES), FACTS)
+    except ConfigError as error:
+        return "expected.err", f"{error}\n"
+    return "expected.plan", plan_text(items)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_case(name: str) -> None:
+    """The case comes to just what is written down, and twice to the same."""
+    folder = CASES / name
+    data = (folder / "piot.conf").read_bytes()
+    file, text = outcome(data)
+    assert file == ("expected.err" if name.startswith("bad-") else "expected.plan"), text
+    assert outcome(data) == (file, text)
+    if REWRITE:
+        (folder / file).write_text(text)
+    assert (folder / file).read_text() == text
+    assert sorted(path.name for path in folder.iterdir()) == sorted([file, "piot.conf"])
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_no_secret_is_shown(name: str) -> None:
+    """The words that stand for passwords and tokens in the cases are in no message."""
+    _, text = outcome((CASES / name / "piot.conf").read_bytes())
+    for word in ("hunter2", "ghp_token", "b3BlbnNz", "c2gtZWQy"):
+        assert word not in text or not name.startswith("bad-")
+
+
+def test_there_are_cases() -> None:
+    """The folder is found."""
+    assert len(NAMES) > 45

@@ -1,0 +1,156 @@
+"""Every folder in tests/cases/manifest is a .piot.yaml and what must come of it, literally.
+
+A good case has `expected/`: the unit files for Trixie (systemd 257) and `plan`, the other items
+one per line; `expected-bookworm/` holds the files that differ for systemd 252. A bad case has
+`expected.err`. Nothing else may appear. After a wanted change of the renderer or of a message:
+
+    PIOT_REWRITE=1 python3 -m pytest tests/unit/test_cases_manifest.py && git diff tests/cases
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from piot_firstboot.errors import ConfigError
+from piot_firstboot.manifest import Manifest, parse
+from piot_firstboot.plan import File, Item, Symlink, Unit
+from piot_firstboot.render.app_units import Release, render_app
+
+CASES = Path(__file__).parent.parent / "cases" / "manifest"
+NAMES = sorted(path.name for path in CASES.iterdir() if (path / ".piot.yaml").is_file())
+GOOD = [name for name in NAMES if not name.startswith("bad-")]
+REWRITE = bool(os.environ.get("PIOT_REWRITE"))
+COMMIT = "0123456789abcdef0123456789abcdef01234567"
+SYSTEMD = {"expected": 257, "expected-bookworm": 252}
+
+
+def find(word: str, directory: str) -> str:
+    """Find programs as a device would that has all but one."""
+    if word == "missing-program":
+        raise LookupError(f"there is no program {word!r} on this device")
+    if word.startswith("/"):
+        return word
+    if "/" in word:
+        return os.path.normpath(f"/RELEASE/{directory}/{word}")
+    return f"/usr/bin/{'python3' if word == 'python' else word}"
+
+
+def load(name: str) -> Manifest:
+    """Parse the manifest of a case."""
+    return parse((CASES / name / ".piot.yaml").read_bytes())
+
+
+def render(manifest: Manifest, systemd: int) -> tuple[Item, ...]:
+    """Render a manifest for a device of the tests."""
+    app = manifest.name or "app"
+    release = Release(
+        app=app, commit=COMMIT, path="/RELEASE", hostname="pi", systemd=systemd, resolve=find
+    )
+    return render_app(manifest, release)
+
+
+def as_files(items: tuple[Item, ...]) -> dict[str, str]:
+    """Put rendered items as the files of a case: each unit, and a plan of all else."""
+    folder = "/etc/systemd/system/"
+    files: dict[str, str] = {}
+    plan = []
+    for item in items:
+        match item:
+            case File(path=path, content=content):
+                assert path.startswith(folder)
+                assert path.removeprefix(folder) not in files
+                assert (item.mode, item.owner, item.group) == (0o644, "root", "root")
+                files[path.removeprefix(folder)] = content.decode()
+            case Symlink(path=path, target=target):
+                plan.append(f"link {path.removeprefix(folder)} -> {target}")
+            case Unit():
+                because = " ".join(path.removeprefix(folder) for path in item.because)
+                words = f"active={item.active} on_change={item.on_change or '-'} wait={item.wait:g}"
+                plan.append(f"unit {item.name} {words} because={because or '-'}")
+            case _:
+                raise AssertionError(item)
+    return {**files, "plan": "".join(f"{line}\n" for line in plan)}
+
+
+def on_disk(folder: Path) -> dict[str, str]:
+    """Read the expectations of a case."""
+    return {path.name: path.read_text() for path in folder.iterdir()} if folder.is_dir() else {}
+
+
+def rewrite(folder: Path, files: dict[str, str]) -> None:
+    """Replace the expectations of a case."""
+    shutil.rmtree(folder, ignore_errors=True)
+    for name, text in files.items():
+        folder.mkdir(exist_ok=True)
+        (folder / name).write_text(text)
+
+
+def test_there_are_many_cases() -> None:
+    """Fewer than fifty would mean that folders were lost."""
+    assert len(NAMES) >= 50
+    assert {path.name for path in CASES.iterdir()} == set(NAMES)
+
+
+@pytest.mark.parametrize("name", GOOD)
+def test_good(name: str) -> None:
+    """A good manifest gives these units on both releases, and nothing else."""
+    manifest = load(name)
+    trixie, bookworm = (as_files(render(manifest, version)) for version in SYSTEMD.values())
+    assert trixie.keys() == bookworm.keys()
+    differing = {key: text for key, text in bookworm.items() if text != trixie[key]}
+    if REWRITE:
+        rewrite(CASES / name / "expected", trixie)
+        rewrite(CASES / name / "expected-bookworm", differing)
+    assert on_disk(CASES / name / "expected") == trixie
+    assert on_disk(CASES / name / "expected-bookworm") == differing
+    assert not (CASES / name / "expected.err").exists()
+    assert render(manifest, 257) == render(load(name), 257)
+
+
+@pytest.mark.parametrize("name", [name for name in NAMES if name not in GOOD])
+def test_bad(name: str) -> None:
+    """A bad manifest gives exactly these problems."""
+    with pytest.raises(ConfigError) as caught:
+        render(load(name), 257)
+    said = f"{caught.value}\n"
+    expected = CASES / name / "expected.err"
+    if REWRITE:
+        expected.write_text(said)
+    assert expected.read_text() == said
+    assert {path.name for path in (CASES / name).iterdir()} == {".piot.yaml", "expected.err"}
+
+
+@pytest.mark.skipif(not shutil.which("systemd-analyze"), reason="needs systemd-analyze")
+def test_systemd_accepts_every_unit(tmp_path: Path) -> None:
+    """systemd itself reads all units without a word, and finds the sandbox tight enough."""
+    version = int(subprocess.check_output(("systemctl", "--version"), text=True).split()[1])
+    judged = []
+    for number, name in enumerate(GOOD):
+        manifest = load(name)
+        release = Release(
+            app=f"case{number}",
+            commit=COMMIT,
+            path="/RELEASE",
+            hostname="pi",
+            systemd=version,
+            resolve=lambda word, directory: "/usr/bin/true",
+        )
+        for item in render_app(manifest, release):
+            if isinstance(item, File):
+                (tmp_path / Path(item.path).name).write_bytes(item.content)
+        sandboxed = [s.name for s in manifest.services if not s.root]
+        sandboxed += [j.name for j in manifest.jobs if not j.root]
+        judged += [tmp_path / f"piot-case{number}-{unit}.service" for unit in sandboxed]
+    env = {**os.environ, "SYSTEMD_UNIT_PATH": f"{tmp_path}:/usr/lib/systemd/system"}
+    words = ("systemd-analyze", "verify", "--man=no", "--recursive-errors=no")
+    units = sorted(tmp_path.iterdir())
+    result = subprocess.run((*words, *units), env=env, text=True, capture_output=True)
+    assert (result.returncode, result.stderr) == (0, "")
+    tight = ("systemd-analyze", "security", "--offline=yes", "--threshold=25", "--no-pager")
+    result = subprocess.run((*tight, *judged), env=env, text=True, capture_output=True)
+    assert result.returncode == 0, result.stdout
