@@ -50,6 +50,8 @@ def cloud(release: str, tmp_path: Path) -> Iterator[tuple[Machine, GitServer]]:
         machine.write("/etc/cloud/cloud.cfg.d/99-test.cfg", DATASOURCE)
         machine.write("/boot/firmware/meta-data", "instance-id: garden-1\n")
         machine.write("/boot/firmware/user-data", USER_DATA)
+        # The cable is plugged in from outside; networkd, which knows of none, would wait for it.
+        machine.run(["systemctl", "mask", "systemd-networkd-wait-online.service"])
         yield machine, server
 
 
