@@ -139,7 +139,7 @@ def measure(machine: Machine, plain: GitServer, tls: GitServer, *, peers: bool) 
             row(machine, "peer: ansible-pull -o", pull, runs=3)
         unit = machine_cpu(machine, f"piot-deploy@{name}.service")
         print(f"  piot-deploy@{name}.service, whole machine: {unit:.0f} ms CPU")
-    resident = machine.sh("pgrep -c -f /usr/bin/piot || true")
+    resident = machine.sh("pgrep -c -f '[/]usr/bin/piot' || true")
     print(f"\nprocesses of PioT between two ticks: {resident}")
 
 
@@ -160,9 +160,13 @@ def row(machine: Machine, name: str, argv: list[str], runs: int = RUNS) -> None:
 
 def instructions(machine: Machine, argv: list[str]) -> float:
     """Count the million instructions of a command and its children."""
+    # Into files, because a child's standard error may go elsewhere.
     grind = ["valgrind", "--tool=callgrind", "--callgrind-out-file=/dev/null"]
-    said = machine.run([*grind, "--trace-children=yes", *argv], timeout=600).stderr
-    return sum(int(x.split(":")[-1]) for x in said.splitlines() if "Collected" in x) / 1e6
+    machine.sh("rm -rf /run/grind && mkdir /run/grind")
+    grind += ["--log-file=/run/grind/%p", "--trace-children=yes"]
+    machine.run([*grind, *argv], timeout=600)
+    said = machine.sh("cat /run/grind/*").splitlines()
+    return sum(int(line.split(":")[-1]) for line in said if "Collected" in line) / 1e6
 
 
 def machine_cpu(machine: Machine, unit: str) -> float:

@@ -7,12 +7,14 @@ in sysexits.h).
 
 from __future__ import annotations
 
-from piot_firstboot import idle
+from argparse import ArgumentParser, Namespace, RawDescriptionHelpFormatter
+from collections.abc import Callable
+from typing import TYPE_CHECKING
 
-TYPE_CHECKING = False  # typing's own costs an import at every poll
+from piot_firstboot import __version__
+
 if TYPE_CHECKING:
-    from argparse import ArgumentParser, Namespace, _SubParsersAction
-    from collections.abc import Callable
+    from argparse import _SubParsersAction
 
     from piot_firstboot.system import System
 
@@ -23,8 +25,6 @@ _NOPERM = 77
 
 def main(argv: list[str]) -> int:
     """Run one verb and return its exit code."""
-    if idle.answers(argv):
-        return 0
     from piot_firstboot.errors import ApplyError, ConfigError
     from piot_firstboot.notify import complain, status
 
@@ -221,10 +221,6 @@ Turn piot.conf on the boot partition and .piot.yaml in a git repository into a r
 
 def _parser() -> ArgumentParser:
     """Build the tree of arguments; each verb's help ends with an example."""
-    from argparse import ArgumentParser, RawDescriptionHelpFormatter
-
-    from piot_firstboot import __version__
-
     raw = RawDescriptionHelpFormatter
     parser = ArgumentParser("piot", description=_ABOUT, formatter_class=raw)
     parser.add_argument("--version", action="version", version=f"piot {__version__}")
@@ -305,8 +301,6 @@ def _verb(
     verbs: _SubParsersAction[ArgumentParser], name: str, run: Callable[[Namespace], int], help: str
 ) -> ArgumentParser:
     """Add a verb that runs a function."""
-    from argparse import RawDescriptionHelpFormatter
-
     parser = verbs.add_parser(name, help=help, formatter_class=RawDescriptionHelpFormatter)
     parser.set_defaults(run=run)
     return parser

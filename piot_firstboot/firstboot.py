@@ -62,7 +62,7 @@ def _converge(system: System, path: str, data: bytes, *, boot: bool, dry_run: bo
     if dry_run:
         changes = [c for scope in gone for c in apply(system, scope, (), dry_run=True)]
         changes += apply(system, _SCOPE, items, dry_run=True)
-        return Report(True, _headline(path, changes, "would change"), path, (), _words(changes))
+        return Report(True, _headline(path, changes, dry_run=True), path, (), _words(changes))
     try:
         changes = _remove_apps(system, gone)
         changes += apply(system, _SCOPE, items, wait=not boot, say=say)
@@ -72,7 +72,7 @@ def _converge(system: System, path: str, data: bytes, *, boot: bool, dry_run: bo
         headline = f"{path}: {error.filename or 'the system'}: {error.strerror}"
         return Report(False, headline, path, next_step="sudo piot apply")
     _wake_polls(system, changes)
-    return Report(True, _headline(path, changes, "changed"), path, (), _words(changes))
+    return Report(True, _headline(path, changes), path, (), _words(changes))
 
 
 def _gone(system: System, apps: set[str]) -> list[str]:
@@ -111,12 +111,12 @@ def _wake_polls(system: System, changes: list[Change]) -> None:
             system.run(("systemctl", "start", "--no-block", unit))
 
 
-def _headline(path: str, changes: list[Change], verb: str) -> str:
+def _headline(path: str, changes: list[Change], *, dry_run: bool = False) -> str:
     """Sum up in one line."""
-    count = len(changes)
-    if not count:
-        return f"{path} is applied; nothing {verb}"
-    return f"{path}: {count} thing{'s' * (count > 1)} {verb}"
+    if not changes:
+        return f"{path} is applied; nothing to change"
+    count = f"{len(changes)} change{'s' * (len(changes) > 1)}"
+    return f"{path}: {count} to make" if dry_run else f"{path} is applied: {count} made"
 
 
 def _words(changes: list[Change]) -> tuple[str, ...]:

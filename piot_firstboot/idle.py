@@ -4,11 +4,9 @@ Has piot.conf changed since it was applied? Has the branch moved since the last 
 answer is no, the verb ends here. Whatever is unusual (no stamp, an error, a change) is left to
 the verb itself, so a mistake here costs time, never a deploy.
 
-Only `os`, `select` and `zlib` are imported: 1 million instructions, where subprocess,
-json or argparse cost 20 to 30 each. tests/unit/test_idle.py holds the line.
+Only what is built into the interpreter is imported: under 1 million instructions, where
+subprocess, json or argparse cost 20 to 30 each. tests/unit/test_idle.py holds the line.
 """
-
-from __future__ import annotations
 
 import os
 import select

@@ -16,6 +16,7 @@ from tests.kit.machine import Machine
 MACHINES = pytest.StashKey[list[Machine]]()
 
 TESTS = Path(__file__).parent
+SLOW = ("machine", "deb", "slow")
 ORDER = ("unit", "cases", "root", "deb", "machine")
 
 
@@ -34,8 +35,7 @@ def pytest_configure(config: pytest.Config) -> None:
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     """Run each test that asks for `release` on every release."""
     if "release" in metafunc.fixturenames:
-        chosen = metafunc.config.getoption("--release") or roots.RELEASES
-        metafunc.parametrize("release", chosen, scope="session")
+        metafunc.parametrize("release", roots.RELEASES, scope="session")
 
 
 @pytest.hookimpl(tryfirst=True)
@@ -47,10 +47,10 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
             item.add_marker(_folder(item))
         if item.get_closest_marker("machine") and not _can_boot():
             item.add_marker(pytest.mark.skip(reason="needs root, systemd-nspawn and mmdebstrap"))
-    if config.getoption("--quick"):
-        slow = [i for i in items if any(map(i.get_closest_marker, ("machine", "deb", "slow")))]
-        config.hook.pytest_deselected(items=slow)
-        items[:] = [item for item in items if item not in slow]
+    left_out = [item for item in items if not _wanted(config, item)]
+    if left_out:
+        config.hook.pytest_deselected(items=left_out)
+        items[:] = [item for item in items if _wanted(config, item)]
 
 
 @pytest.hookimpl(wrapper=True)
@@ -108,6 +108,15 @@ def local_git(tmp_path: Path) -> Iterator[GitServer]:
 
 def _folder(item: pytest.Item) -> str:
     return item.path.relative_to(TESTS).parts[0] if item.path.is_relative_to(TESTS) else ""
+
+
+def _wanted(config: pytest.Config, item: pytest.Item) -> bool:
+    """Tell whether --quick and --release leave a test in."""
+    if config.getoption("--quick") and any(map(item.get_closest_marker, SLOW)):
+        return False
+    spec = getattr(item, "callspec", None)
+    releases = {value for value in spec.params.values() if value in roots.RELEASES} if spec else ()
+    return not releases or not releases.isdisjoint(config.getoption("--release") or roots.RELEASES)
 
 
 def _can_boot() -> bool:

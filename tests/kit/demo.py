@@ -33,7 +33,8 @@ def main() -> int:
         return 0
     began = time.monotonic()
     step("building the package and the machine (cached after the first time)")
-    root = deb.machine_root(args.release, deb.deb())
+    package = deb.deb()
+    root = deb.machine_root(args.release, package)
     with ExitStack() as stack:
         network = stack.enter_context(Network())
         server = stack.enter_context(GitServer(network.folder / "git", network))
@@ -58,7 +59,6 @@ def show(machine: Machine, repo: Repo) -> None:
     step(f"booting a Debian {machine.release} machine with this piot.conf on its boot partition")
     print(indent(conf))
     machine.boot(wait=False)
-    machine.wait_running(timeout=90, expect=None)
     follow(machine, first)
     machine.wait_running(timeout=90)
 
@@ -106,14 +106,16 @@ def deploy(machine: Machine, commit: str) -> None:
 
 def follow(machine: Machine, commit: str) -> None:
     """Print the deploy unit's status line as it changes, until the commit has been dealt with."""
-    shown = ""
+    shown: dict[str, str] = {}
     until = time.monotonic() + DEPLOY_SECONDS
     while time.monotonic() < until:
-        query = "systemctl show -P StatusText piot-deploy@garden"
-        text = machine.sh(query)
-        if text and text != shown:
-            shown = text
-            print(f"    {text}", flush=True)
+        for unit in ("piot-firstboot", "piot-deploy@garden"):
+            # Early in the boot there is no systemd to ask yet.
+            asked = machine.run(["systemctl", "show", "-P", "StatusText", unit], check=False)
+            text = asked.stdout.strip()
+            if text and text != shown.get(unit):
+                shown[unit] = text
+                print(f"    {unit}: {text}", flush=True)
         if settled(machine, commit):
             return
         time.sleep(0.2)

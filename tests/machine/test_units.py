@@ -20,8 +20,6 @@ STUB = '#!/bin/sh\necho "$@" "$(date +%s.%N)" >>/var/lib/ran\n'
 
 @pytest.fixture(scope="module", params=roots.RELEASES)
 def pi(request: pytest.FixtureRequest) -> Iterator[Machine]:
-    if request.param not in (request.config.getoption("--release") or roots.RELEASES):
-        pytest.skip("another release was asked for")
     with Machine(deb.machine_root(request.param, deb.deb())) as machine:
         machine.write("/usr/bin/piot", STUB, 0o755)
         yield machine.boot()
