@@ -45,6 +45,7 @@ DATA = [
     files("/etc/cloud/clean.d", "cloud-init/clean.d/*"),
     files("share/doc/piot", "README.md"),
     *tree("share/doc/piot/examples", "examples"),
+    files("share/bash-completion/completions", "completion/piot"),
     files("share/man/man1", "docs/*.1"),
     files("share/man/man5", "docs/*.5"),
 ]

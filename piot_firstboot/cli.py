@@ -28,7 +28,7 @@ def main(argv: list[str]) -> int:
     from piot_firstboot.errors import ApplyError, ConfigError
     from piot_firstboot.notify import complain, status
 
-    args = _parser().parse_args(argv)
+    args = parser().parse_args(argv)
     try:
         code: int = args.run(args)
     except ConfigError as error:
@@ -219,12 +219,12 @@ Turn piot.conf on the boot partition and .piot.yaml in a git repository into a r
 """
 
 
-def _parser() -> ArgumentParser:
+def parser() -> ArgumentParser:
     """Build the tree of arguments; each verb's help ends with an example."""
     raw = RawDescriptionHelpFormatter
-    parser = ArgumentParser("piot", description=_ABOUT, formatter_class=raw)
-    parser.add_argument("--version", action="version", version=f"piot {__version__}")
-    verbs = parser.add_subparsers(metavar="VERB", required=True)
+    top = ArgumentParser("piot", description=_ABOUT, formatter_class=raw)
+    top.add_argument("--version", action="version", version=f"piot {__version__}")
+    verbs = top.add_subparsers(metavar="VERB", required=True)
 
     verb = _verb(verbs, "firstboot", _firstboot, "apply piot.conf at boot if it changed")
     verb.description = (
@@ -294,7 +294,7 @@ def _parser() -> ArgumentParser:
     verb.add_argument("-f", "--follow", action="store_true", help="go on as lines come")
     verb.add_argument("-n", "--lines", type=int, default=100, metavar="N", help="default 100")
     verb.add_argument("--commit", metavar="HASH", help="only what this commit printed")
-    return parser
+    return top
 
 
 def _verb(

@@ -49,7 +49,7 @@ def resolve(system: System, url: str, ref: str) -> Tip:
         return Tip("", ref)
     if not ref:
         result = _git(system, "ls-remote", "--symref", "--", url, "HEAD", timeout=_ASK_TIMEOUT)
-        _reachable(result, url)
+        reachable(result, url)
         match = re.search(r"^ref: (\S+)\tHEAD\n([0-9a-f]+)\tHEAD$", result.out, re.MULTILINE)
         if match:
             return Tip(match[1], match[2])
@@ -57,7 +57,7 @@ def resolve(system: System, url: str, ref: str) -> Tip:
     # --heads and --tags ask the server for those refs only, not for every pull request.
     asked = ("ls-remote", "--heads", "--tags", "--", url, ref, f"{ref}^{{}}")
     result = _git(system, *asked, timeout=_ASK_TIMEOUT)
-    _reachable(result, url)
+    reachable(result, url)
     rows = (line.partition("\t") for line in result.out.splitlines())
     refs = {name: commit for commit, _, name in rows}
     # A branch goes before a tag of the same name; an annotated tag counts as what it names.
@@ -87,7 +87,7 @@ def fetch(system: System, app: str, url: str, tip: Tip, say: Callable[[str], Non
         if result.code == 0:
             system.remove_tree(mirror)
             system.rename(fresh, mirror)
-    _reachable(result, url)
+    reachable(result, url)
     if not has(system, app, tip.commit):
         raise Unreachable(f"{url} moved while it was fetched", "the next poll tries again")
 
@@ -180,7 +180,7 @@ _HINTS = (
 )
 
 
-def _reachable(result: Result, url: str) -> None:
+def reachable(result: Result, url: str) -> None:
     """Raise Unreachable with git's own words and a hint when git failed."""
     if result.code == 0:
         return

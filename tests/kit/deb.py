@@ -22,6 +22,7 @@ INPUTS = (
     "bin/*",
     "units/*",
     "cloud-init/**/*",
+    "completion/*",
     "examples/**/*",
     "docs/*.[1-8]",
     "debian/**/*",

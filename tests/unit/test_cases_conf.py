@@ -17,6 +17,7 @@ import pytest
 from piot_firstboot.config import parse
 from piot_firstboot.errors import ConfigError
 from piot_firstboot.facts import Facts
+from piot_firstboot.plan import diff, key, owned
 from piot_firstboot.render import render_config
 from tests.kit.plantext import plan_text
 
@@ -53,6 +54,13 @@ def test_case(name: str) -> None:
         (folder / file).write_text(text)
     assert (folder / file).read_text() == text
     assert sorted(path.name for path in folder.iterdir()) == sorted([file, "piot.conf"])
+
+
+@pytest.mark.parametrize("name", [name for name in NAMES if not name.startswith("bad-")])
+def test_applied_once_nothing_is_left_to_change(name: str) -> None:
+    """A system that is as planned differs from the plan in nothing."""
+    items = render_config(parse((CASES / name / "piot.conf").read_bytes(), zones=ZONES), FACTS)
+    assert diff(items, {key(item): item for item in items}, owned(items)) == ()
 
 
 @pytest.mark.parametrize("name", NAMES)

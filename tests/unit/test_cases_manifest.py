@@ -18,7 +18,7 @@ import pytest
 
 from piot_firstboot.errors import ConfigError
 from piot_firstboot.manifest import Manifest, parse
-from piot_firstboot.plan import File, Item, Symlink, Unit
+from piot_firstboot.plan import File, Item, Symlink, Unit, diff, key, owned
 from piot_firstboot.render.app_units import Release, render_app
 
 CASES = Path(__file__).parent.parent / "cases" / "manifest"
@@ -109,7 +109,9 @@ def test_good(name: str) -> None:
     assert on_disk(CASES / name / "expected") == trixie
     assert on_disk(CASES / name / "expected-bookworm") == differing
     assert not (CASES / name / "expected.err").exists()
-    assert render(manifest, 257) == render(load(name), 257)
+    items = render(load(name), 257)
+    assert items == render(manifest, 257)
+    assert diff(items, {key(item): item for item in items}, owned(items)) == ()
 
 
 @pytest.mark.parametrize("name", [name for name in NAMES if name not in GOOD])

@@ -13,7 +13,7 @@ from piot_firstboot import idle
 
 HEAVY = (
     *("yaml", "requests", "urllib", "systemd", "sdnotify", "argparse", "importlib.metadata"),
-    *("subprocess", "json", "re", "dataclasses", "pathlib", "contextlib", "typing", "functools", "__future__"),
+    *("subprocess", "json", "re", "dataclasses", "pathlib", "contextlib", "typing", "functools"),
 )
 
 
