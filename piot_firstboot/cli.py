@@ -7,6 +7,7 @@ in sysexits.h).
 
 from __future__ import annotations
 
+import os
 from argparse import ArgumentParser, Namespace, RawDescriptionHelpFormatter
 from collections.abc import Callable
 from typing import TYPE_CHECKING
@@ -29,6 +30,8 @@ def main(argv: list[str]) -> int:
     from piot_firstboot.notify import complain, status
 
     args = parser().parse_args(argv)
+    # Apps must be able to read their releases, whatever the umask of the one who typed this.
+    os.umask(0o022)
     try:
         code: int = args.run(args)
     except ConfigError as error:
@@ -160,8 +163,6 @@ def _logs(args: Namespace) -> int:
 
 def _system(args: Namespace, verb: str, *, reads: bool = False) -> System:
     """Return the system that a verb works on; a verb that writes needs root."""
-    import os
-
     from piot_firstboot.system import System
 
     if not reads and os.geteuid() != 0:

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 
-from piot_firstboot import idle, notify, repository, state
+from piot_firstboot import idle, notify, repository, state, tls
 from piot_firstboot.errors import ApplyError
 from piot_firstboot.system import System
 from piot_firstboot.transaction import (
@@ -46,8 +46,7 @@ def deploy(system: System, app: str) -> Outcome:
                 outcome = advance(system, record, origin.repo, tip)
         failure = state.load(system, app).failure(tip.commit)
         if failure is None or failure.deterministic:
-            stamp = idle.poll_stamp(origin.repo, tip.ref, tip.commit)
-            system.write(f"{idle.POLL_STAMP}/{app}", stamp)
+            _settle(system, origin, tip)
         return outcome
 
 
@@ -71,6 +70,20 @@ def forgive(system: System, app: str) -> tuple[str, ...]:
         if record.bad:
             state.save(system, record.forgiven())
         return tuple(failure.commit for failure in record.bad)
+
+
+def _settle(system: System, origin: state.Source, tip: repository.Tip) -> None:
+    """Leave what the idle poll compares the remote with, and the one CA that it needs for that.
+
+    Reading all CAs takes git longer than all the rest of a poll. Should the server change to
+    another CA, the idle poll fails, and the full one that follows trusts them all.
+    """
+    anchor = tls.anchor(origin.repo)
+    path = f"{idle.ANCHORS}/{origin.name}.pem" if anchor else ""
+    if anchor:
+        system.write(path, anchor.encode())
+    stamp = idle.poll_stamp(origin.repo, tip.ref, tip.commit, path)
+    system.write(f"{idle.POLL_STAMP}/{origin.name}", stamp)
 
 
 # -- asking the remote --------------------------------------------------------------------------

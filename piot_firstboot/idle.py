@@ -17,6 +17,7 @@ from piot_firstboot.git import CONTAINED, ENVIRONMENT
 
 BOOT_STAMP = "/var/lib/piot/boot.stamp"
 POLL_STAMP = "/run/piot/poll"  # a directory: one stamp an app, gone with each boot
+ANCHORS = "/run/piot/ca"  # a directory: one CA an app
 _FOLDERS = ("/boot/firmware", "/boot", "/etc/piot")
 _PATIENCE = 60  # seconds for the remote's answer
 _PATH = "/usr/local/bin:/usr/bin:/bin"
@@ -74,30 +75,34 @@ def unchanged(root: str) -> bool:
 # -- the branch ---------------------------------------------------------------------------------
 
 
-def poll_stamp(url: str, ref: str, commit: str) -> bytes:
-    """Return a stamp that says: all that `ref` pointing at `commit` asks for has been done."""
-    return "\n".join([__version__, url, ref, commit, ""]).encode()
+def poll_stamp(url: str, ref: str, commit: str, anchor: str = "") -> bytes:
+    """Return a stamp that says: all that `ref` pointing at `commit` asks for has been done.
+
+    `anchor` is the file with the one CA that the server needs; "" trusts all of the system's.
+    """
+    return "\n".join([__version__, url, ref, commit, anchor, ""]).encode()
 
 
 def unmoved(root: str, app: str) -> bool:
     """Ask the remote whether the ref still points where it did at the last poll."""
     stamp = (_read(f"{root}{POLL_STAMP}/{app}") or b"").decode("utf-8", "replace").split("\n")
-    if len(stamp) != 5 or stamp[0] != __version__:
+    if len(stamp) != 6 or stamp[0] != __version__:
         return False
-    _, url, ref, commit, _ = stamp
+    _, url, ref, commit, anchor, _ = stamp
     if not ref:  # a plain commit never moves
         return True
     # Limits what the server sends to those refs; without, it sends every pull request's.
     kind = "--heads" if ref.startswith("refs/heads/") else "--tags"
     options = (kind,) if ref.startswith(("refs/heads/", "refs/tags/")) else ()
-    out = _output(("git", *CONTAINED, "ls-remote", *options, "--", url, ref, f"{ref}^{{}}"))
+    argv = ("git", *CONTAINED, "ls-remote", *options, "--", url, ref, f"{ref}^{{}}")
+    out = _output(argv, {"GIT_SSL_CAINFO": anchor} if anchor else {})
     if out is None:
         return False
     tips = dict(line.split("\t")[::-1] for line in out.split("\n") if "\t" in line)
     return tips.get(f"{ref}^{{}}", tips.get(ref)) == commit
 
 
-def _output(argv: tuple[str, ...]) -> str | None:
+def _output(argv: tuple[str, ...], more: dict[str, str]) -> str | None:
     """Run a program and return what it prints; None when it fails or takes too long."""
     reader, writer = os.pipe()
     actions = [
@@ -105,7 +110,7 @@ def _output(argv: tuple[str, ...]) -> str | None:
         (os.POSIX_SPAWN_OPEN, 2, "/dev/null", os.O_WRONLY, 0),
         (os.POSIX_SPAWN_OPEN, 0, "/dev/null", os.O_RDONLY, 0),
     ]
-    environment = {"PATH": os.environ.get("PATH", _PATH), **ENVIRONMENT}
+    environment = {"PATH": os.environ.get("PATH", _PATH), **ENVIRONMENT, **more}
     try:
         child = os.posix_spawnp(argv[0], argv, environment, file_actions=actions)
     except OSError:

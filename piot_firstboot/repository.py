@@ -88,15 +88,17 @@ def fetch(system: System, app: str, url: str, tip: Tip, say: Callable[[str], Non
             system.remove_tree(mirror)
             system.rename(fresh, mirror)
     reachable(result, url)
-    if not has(system, app, tip.commit):
-        raise Unreachable(f"{url} moved while it was fetched", "the next poll tries again")
 
 
-def has(system: System, app: str, commit: str) -> bool:
-    """Tell whether the mirror holds a commit with all that it names."""
+def verify(system: System, app: str, commit: str) -> None:
+    """Make sure that the mirror holds the commit that was asked for, with its tree.
+
+    Raises Unreachable when the ref moved between the question and the fetch.
+    """
     mirror = system.path(f"{folder(app)}/mirror.git")
     result = _git(system, f"--git-dir={mirror}", "cat-file", "-e", f"{commit}^{{tree}}")
-    return result.code == 0
+    if result.code != 0:
+        raise Unreachable(f"{commit[:12]} went away while it was fetched", "it is tried again")
 
 
 def check_out(system: System, app: str, commit: str, where: str) -> None:

@@ -46,6 +46,7 @@ def advance(system: System, record: Record, url: str, tip: repository.Tip) -> Ou
         say(f"fetching {commit[:12]} from {url}")
         repository.fetch(system, app, url, tip, progress)
         record = _step(system, record, "fetched")
+        repository.verify(system, app, commit)
         record = _step(system, record, "verified")
         say(f"staging {commit[:12]}: {repository.describe(system, app, commit)}")
         release.stage(system, app, commit)
@@ -69,10 +70,13 @@ def _go_live(
         record = _step(system, record, "switched")
         _switch(system, record.app, items)
         record = _step(system, record, "probation")
-        _judge(system, record.app, declared, began)
+        _judge(system, record.app, declared)
     except ApplyError as error:
         reason = f"{error}{_last_words(system, record.app, declared, error, began)}"
         return roll_back(system, fail(record, record.target, reason, final=True))
+    except OSError as error:
+        # A full or failing disk says nothing about the commit.
+        return roll_back(system, fail(record, record.target, str(error), final=False))
     return _commit(system, record)
 
 
@@ -81,7 +85,7 @@ def _switch(system: System, app: str, items: tuple[Item, ...]) -> None:
     apply(system, f"app.{app}", items, say=say)
 
 
-def _judge(system: System, app: str, declared: Manifest, began: float) -> None:
+def _judge(system: System, app: str, declared: Manifest) -> None:
     """Hold the services to their health gate; raises Rejected with the reason."""
     failed = probation.watch(system, app, declared.services, progress)
     if failed:
@@ -127,16 +131,16 @@ def roll_back(system: System, record: Record) -> Outcome:
     record = _step(system, record, "rolling-back")
     ok = True
     if back:
-        began = time.time()
-        declared = release.manifest(system, app, back)
-        items = release.render(system, app, back, declared, run_commit_jobs=False)
         try:
+            declared = release.manifest(system, app, back)
+            items = release.render(system, app, back, declared, run_commit_jobs=False)
             _switch(system, app, items)
-            _judge(system, app, declared, began)
+            _judge(system, app, declared)
             note = f"{left[:12]} rolled back; {back[:12]} runs and is healthy"
-        except ApplyError as error:
+        except (ApplyError, ConfigError, OSError) as error:
+            # Said, and ended all the same: the next commit must get its chance.
             ok = False
-            note = f"{left[:12]} rolled back; {back[:12]} is unhealthy too: {error}"
+            note = f"{left[:12]} rolled back; {back[:12]} does not run either: {error}"
     else:
         _switch(system, app, ())
         note = f"{left[:12]} stopped; there is no earlier release to go back to"

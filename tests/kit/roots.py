@@ -36,6 +36,12 @@ class Root:
     release: str
     layers: tuple[Path, ...]
 
+    @property
+    def name(self) -> str:
+        """Return what the cache calls the uppermost layer: the base and all that was added."""
+        top = self.layers[-1]
+        return top.parent.name if top.name == "upper" else top.name
+
 
 def base(release: str, layer: Sequence[str] = ()) -> Root:
     """Return a minimal bootable Debian with the packages of `layer` added, building them once."""
@@ -50,7 +56,7 @@ def base(release: str, layer: Sequence[str] = ()) -> Root:
 
 def derive(root: Root, name: str, build: Callable[[Path], None]) -> Root:
     """Return `root` with one more layer, holding what `build` changes in the tree it is given."""
-    target = roots_dir() / f"{root.layers[-1].name}+{name}"
+    target = roots_dir() / f"{root.name}+{name}"
 
     def make(part: Path) -> None:
         part.mkdir()

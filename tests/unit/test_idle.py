@@ -136,7 +136,7 @@ def test_what_does_not_answer_is_for_the_verb(tmp_path: Path) -> None:
     assert not idle.unmoved(str(tmp_path), "garden")
 
 
-@pytest.mark.parametrize("text", ["", "\n", "x\ny\nz\n", "a\nb\nc\nd\ne\nf\n", "\xff\xfe"])
+@pytest.mark.parametrize("text", ["", "\n", "x\ny\nz\n", "a\nb\nc\nd\ne\nf\ng\n", "\xff\xfe"])
 def test_a_damaged_stamp_is_no_stamp(tmp_path: Path, text: str) -> None:
     path = tmp_path / "run/piot/poll/garden"
     path.parent.mkdir(parents=True)
