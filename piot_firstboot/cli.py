@@ -251,21 +251,21 @@ def parser() -> ArgumentParser:
         "when it does not hold. Without APP: every app. A timer runs this for each app."
     )
     verb.epilog = "example: sudo piot deploy garden"
-    verb.add_argument("app", nargs="?", metavar="APP", help="its name in piot.conf")
+    _app_argument(verb, "its name in piot.conf")
 
     verb = _verb(verbs, "rollback", _rollback, "go back to the release before")
     verb.description = "The commit that was left is not deployed again until `piot retry`."
     verb.epilog = "example: sudo piot rollback garden"
-    verb.add_argument("app", nargs="?", metavar="APP", help="needed when there are several")
+    _app_argument(verb, "needed when there are several")
 
     verb = _verb(verbs, "retry", _retry, "try commits again that failed before")
     verb.description = "Empties the list of commits that are not tried again, then deploys."
     verb.epilog = "example: sudo piot retry garden"
-    verb.add_argument("app", nargs="?", metavar="APP", help="needed when there are several")
+    _app_argument(verb, "needed when there are several")
 
     verb = _verb(verbs, "status", _status, "show what runs, and why not something newer")
     verb.epilog = "example: sudo piot status --json | jq .apps[].commit"
-    verb.add_argument("app", nargs="?", metavar="APP", help="only this one")
+    _app_argument(verb, "only this one")
     verb.add_argument("--json", action="store_true", help="for programs")
 
     verb = _verb(verbs, "check", _check, "find the mistakes in piot.conf and .piot.yaml files")
@@ -305,6 +305,11 @@ def _verb(
     parser = verbs.add_parser(name, help=help, formatter_class=RawDescriptionHelpFormatter)
     parser.set_defaults(run=run)
     return parser
+
+
+def _app_argument(parser: ArgumentParser, text: str) -> None:
+    """Let a verb be told which app it is about."""
+    parser.add_argument("app", nargs="?", metavar="APP", help=text)
 
 
 def _root_option(parser: ArgumentParser) -> None:

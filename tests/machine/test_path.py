@@ -313,6 +313,12 @@ def test_an_empty_poll_writes_nothing_and_loads_little(pi: Pi) -> None:
     pi.deploy()
     poll = ["piot", "deploy", "garden"]
     assert changes(pi.machine, poll) == []
+    cursor = "journalctl -n 1 -o export | sed -n 's/^__CURSOR=//p'"
+    before = pi.machine.sh(cursor)
+    pi.machine.run(["systemctl", "start", "piot-deploy@garden"])
+    assert pi.machine.sh(cursor) == before, (
+        "a poll that finds nothing leaves no line in the journal"
+    )
     loaded = opened(pi.machine, poll)
     assert "/piot_firstboot/" in loaded
     assert [module for module in HEAVY if module in loaded] == []
@@ -355,7 +361,7 @@ def test_a_second_commit_is_deployed(pi: Pi) -> None:
     ids=["crash", "unhealthy", "manifest", "no-manifest", "no-program", "failing-job"],
 )
 def test_a_bad_commit_is_not_kept(pi: Pi, change: dict[str, str | None], reason: str) -> None:
-    good = pi.status()["commit"]
+    good = str(pi.status()["commit"])
     bad = pi.push(change, "bad")
     try:
         code, log = pi.deploy()
@@ -364,6 +370,8 @@ def test_a_bad_commit_is_not_kept(pi: Pi, change: dict[str, str | None], reason:
         status = pi.status()
         assert (status["commit"], status["bad"][0]["commit"]) == (good, bad)  # type: ignore[index]
         assert reason in status["bad"][0]["reason"]  # type: ignore[index]
+        shown = pi.machine.run(["systemctl", "status", "piot-deploy@garden"], check=False).stdout
+        assert bad[:12] in shown and good[:12] in shown
         shown = pi.machine.sh("piot status")
         assert bad[:12] in shown and reason in shown and "not tried again" in shown
         started = pi.machine.sh("systemctl show -P ExecMainStartTimestamp piot-garden-web")
@@ -372,7 +380,7 @@ def test_a_bad_commit_is_not_kept(pi: Pi, change: dict[str, str | None], reason:
             assert code == 0, log
         assert pi.machine.sh("systemctl show -P ExecMainStartTimestamp piot-garden-web") == started
     finally:
-        pi.repo.rewind(str(good))
+        pi.repo.rewind(good)
 
 
 def test_a_new_commit_after_a_bad_one_is_deployed(pi: Pi) -> None:

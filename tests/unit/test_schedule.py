@@ -92,16 +92,16 @@ def test_span_round_trip(micros: int) -> None:
 GOOD: dict[str, tuple[str, ...] | None] = {
     **dict.fromkeys(
         """minutely|hourly|daily|weekly|monthly|quarterly|yearly|annually|semiannually|biannually
-        |bi-annually|semi-annually|Daily|weekly UTC|hourly Europe/Berlin|monthly CET
+        |bi-annually|semi-annually|Daily|weekly UTC|hourly Europe/Berlin|monthly Asia/Tokyo
         |02:30|2:30|02:30:15|*:0/5|*:*|*:*:*|*:*:0/15|*:*:0.5|*:*:59.999999|12:00:00.000
         |*:*:1.5/2.25|*:*:0..30|12,13:30|1..3:00|*:0..30/5|*:00/07|*:5/54|*:0..10/3|*:0..10/1
         |*:0..30/31|*:5..5|*:30,0|*:0,0|*:0..10,5|*:0/59
         |Mon|monday|Mon..Fri|Mon-Fri|MON..fri,SUN|Sat,Sun|Mon,Tue 1:1|Mon..Sun|Mon,Mon 1:1
-        |Mon,Tue..Thu 2:30|Mon..Wed,Tue..Fri|Mon..Mon|Mon..tuesday|Mon 10:00 CET
+        |Mon,Tue..Thu 2:30|Mon..Wed,Tue..Fri|Mon..Mon|Mon..tuesday|Mon 10:00 Asia/Tokyo
         |*-*-*|*-*-01|05-10|*-2-29|*-02-29 04:00|2028-02-29|2024-1-1 0:0|99-1-1|69-1-1|70-1-1
         |2020..2030-1-1|2020/2-1-1|2020,2021-1-1|*-1/3-1|*-*-1/5|*-*-1/30|*-*-1..5/2 0:0:0
         |*-*-1,2..5/3,7|*-*~1|*-*~3 10:00|*-*~28|*-*~5/2|*-*~1..3|*-*~10..20/3|*-*~2..2|2~1|*~1
-        |1,2~1,2|Mon *-*~7/1|Mon *-*-* *:*:* UTC|12:30 utc|12:30 CET|10:00 Etc/GMT+5
+        |1,2~1,2|Mon *-*~7/1|Mon *-*-* *:*:* UTC|12:30 utc|12:30 Asia/Tokyo|10:00 Etc/GMT+5
         |Sat *-*-1..7 18:00:00|Mon,Fri *-01/2-01,03 *:30:45|2199-12-31 23:59:59""".replace(
             "\n        ", ""
         ).split("|"),
