@@ -29,6 +29,9 @@ def main(argv: list[str]) -> int:
     from piot_firstboot.errors import ApplyError, ConfigError
     from piot_firstboot.notify import complain, status
 
+    if not argv:
+        parser().print_help()
+        return 2
     args = parser().parse_args(argv)
     # Apps must be able to read their releases, whatever the umask of the one who typed this.
     os.umask(0o022)

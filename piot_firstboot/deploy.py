@@ -56,7 +56,7 @@ def rollback(system: System, app: str) -> Outcome:
     with _locked(system, app):
         record = recover(system, state.load(system, app))
         if not record.good:
-            raise ApplyError(f"{app} has no earlier release to go back to")
+            raise ApplyError("there is no earlier release to go back to")
         left = record.commit
         record = replace(record, commit=record.good[0], good=record.good[1:], target=left)
         return roll_back(system, fail(record, left, BY_HAND, final=True))
@@ -145,8 +145,7 @@ def _locked(system: System, app: str) -> Iterator[None]:
 
 def _waiting(app: str, failure: state.Failure) -> str:
     """Say why a commit is not tried now."""
+    text = f"{app}: {failure.commit[:12]} failed before and is not tried now; "
     if failure.deterministic:
-        then = f"a new commit or `piot retry {app}` will be"
-    else:
-        then = f"next try in {max(1, round((failure.after - time.time()) / 60))} min"
-    return f"{app}: {failure.commit[:12]} failed before and is not tried now; {then}"
+        return f"{text}waiting for a new commit or: sudo piot retry {app}"
+    return f"{text}next try in {max(1, round((failure.after - time.time()) / 60))} min"

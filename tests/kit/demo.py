@@ -59,7 +59,7 @@ def show(machine: Machine, repo: Repo) -> None:
     step(f"booting a Debian {machine.release} machine with this piot.conf on its boot partition")
     print(indent(conf))
     machine.boot(wait=False)
-    follow(machine, first)
+    follow(machine, first, "piot-firstboot", "piot-deploy@garden")
     machine.wait_running(timeout=90)
 
     step("what systemd will run, and when")
@@ -101,21 +101,21 @@ def readme_conf() -> str:
 def deploy(machine: Machine, commit: str) -> None:
     """Start the unit that the timer starts, and follow it."""
     machine.run(["systemctl", "start", "--no-block", "piot-deploy@garden"])
-    follow(machine, commit)
+    follow(machine, commit, "piot-deploy@garden")
 
 
-def follow(machine: Machine, commit: str) -> None:
-    """Print the deploy unit's status line as it changes, until the commit has been dealt with."""
+def follow(machine: Machine, commit: str, *units: str) -> None:
+    """Print the units' status lines as they change, until the commit has been dealt with."""
     shown: dict[str, str] = {}
     until = time.monotonic() + DEPLOY_SECONDS
     while time.monotonic() < until:
-        for unit in ("piot-firstboot", "piot-deploy@garden"):
+        for unit in units:
             # Early in the boot there is no systemd to ask yet.
             asked = machine.run(["systemctl", "show", "-P", "StatusText", unit], check=False)
             text = asked.stdout.strip()
             if text and text != shown.get(unit):
                 shown[unit] = text
-                print(f"    {unit}: {text}", flush=True)
+                print(f"    {text}", flush=True)
         if settled(machine, commit):
             return
         time.sleep(0.2)
