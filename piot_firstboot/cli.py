@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from argparse import _SubParsersAction
 
     from piot_firstboot.system import System
+    from piot_firstboot.transaction import Outcome
 
 _REFUSED = 1
 _TEMPFAIL = 75
@@ -90,9 +91,14 @@ def _apply(args: Namespace) -> int:
 
 def _deploy(args: Namespace) -> int:
     from piot_firstboot import deploy, state
+    from piot_firstboot.errors import ApplyError
 
     system = _system(args, "deploy")
-    return _each(args.app or state.apps(system), lambda app: deploy.deploy(system, app))
+    apps = (args.app,) if args.app else state.apps(system)
+    if not apps:
+        hint = "add [app] repo = … to piot.conf, then run: sudo piot apply"
+        raise ApplyError("there is no app on this device", hint)
+    return _each(apps, lambda app: deploy.deploy(system, app))
 
 
 def _rollback(args: Namespace) -> int:
@@ -108,7 +114,7 @@ def _retry(args: Namespace) -> int:
 
     system = _system(args, "retry")
 
-    def again(app: str) -> object:
+    def again(app: str) -> Outcome:
         for commit in deploy.forgive(system, app):
             say(f"{app}: {commit[:12]} may be tried again")
         return deploy.deploy(system, app)
@@ -186,14 +192,13 @@ def _one_app(system: System, app: str | None) -> tuple[str, ...]:
     return apps
 
 
-def _each(apps: tuple[str, ...] | str, do: Callable[[str], object]) -> int:
+def _each(apps: tuple[str, ...], do: Callable[[str], Outcome]) -> int:
     """Do one thing for each app, going on after a failure, and return the worst exit code."""
     from piot_firstboot.errors import ApplyError
     from piot_firstboot.notify import complain, say, status
-    from piot_firstboot.transaction import Outcome
 
     worst = 0
-    for app in (apps,) if isinstance(apps, str) else apps:
+    for app in apps:
         try:
             outcome = do(app)
         except ApplyError as error:
@@ -201,7 +206,6 @@ def _each(apps: tuple[str, ...] | str, do: Callable[[str], object]) -> int:
             status(str(error))
             worst = max(worst, _code_of(error))
             continue
-        assert isinstance(outcome, Outcome)
         if outcome.ok:
             say(outcome.text)
         else:

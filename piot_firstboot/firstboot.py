@@ -91,12 +91,13 @@ def _remove_apps(system: System, gone: list[str]) -> list[Change]:
 
 
 def _wake_polls(system: System, changes: list[Change]) -> None:
-    """Let every app look again, and soon, when an app's settings or a secret changed.
+    """Let every app look again, and soon, when what its units are made of changed.
 
-    What failed for want of something may work now, so its wait is over.
+    That is the app's settings, a secret, or the host name. What failed for want of something may
+    work now, so its wait is over.
     """
     files = [c.item.path for c in changes if isinstance(c.item, File)]
-    if not any(path.startswith("/var/lib/piot/") for path in files):
+    if not any(path.startswith(("/var/lib/piot/", "/etc/hostname")) for path in files):
         return
     system.remove_tree(idle.POLL_STAMP)
     for app in state.apps(system):

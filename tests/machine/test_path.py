@@ -414,6 +414,50 @@ def test_status_line_tells_what_it_is_doing(pi: Pi) -> None:
     assert any("web healthy" in text and " of 3 s" in text for text in seen), seen
 
 
+def test_a_power_cut_on_probation_is_taken_up_again(pi: Pi) -> None:
+    commit = pi.push({"note": "cut"}, "cut off")
+    pi.machine.run(["systemctl", "start", "--no-block", "piot-deploy@garden"])
+    state = "/var/lib/piot/apps/garden/state.json"
+    step = "probation"
+    eventually(lambda: json.loads(pi.machine.read(state))["step"] == step, 60, step, 0.1)
+    pi.machine.kill()
+    pi.machine.boot()
+    eventually(lambda: pi.status()["commit"] == commit, 90, "the end of the deploy", 0.5)
+    assert pi.serves().startswith(commit)
+
+
+def test_a_first_commit_that_crashes_leaves_the_app_stopped_and_others_alone(pi: Pi) -> None:
+    m = pi.machine
+    pi.quiet()
+    pid = m.sh("systemctl show -P MainPID piot-garden-web")
+    shed = pi.server.repo("shed")
+    unit = "piot: 1\nservices:\n  door: {run: ./door.sh, health: {steady: 1s}}\n"
+    bad = shed.commit({".piot.yaml": unit, "door.sh": "#!/bin/sh\nexit 1\n"}, "crashes")
+    two = f"[app.garden]\nrepo = {pi.url}\npoll = 1h\n[app.shed]\nrepo = {shed.url}\npoll = 1h\n"
+    one = f"[app]\nrepo = {pi.url}\npoll = 1h\n"
+    m.write("/boot/firmware/piot.conf", pi.conf().replace(one, two))
+    m.run(["piot", "apply"])
+
+    def record() -> dict[str, object]:
+        rows: dict[str, object] = json.loads(m.sh("piot status --json shed"))["apps"][0]
+        return rows
+
+    eventually(lambda: record()["step"] == "rolled-back", 60, "the end of the first deploy", 0.5)
+    assert (record()["commit"], record()["bad"][0]["commit"]) == ("", bad)  # type: ignore[index]
+    assert m.sh("find /etc/systemd/system -name 'piot-shed-*'") == ""
+    assert "there is no earlier release" in m.sh("piot status shed")
+    good = shed.commit({"door.sh": "#!/bin/sh\nexec sleep 1000000\n"}, "holds")
+    m.run(["systemctl", "start", "piot-deploy@shed"], timeout=120)
+    assert record()["commit"] == good
+    assert m.sh("systemctl is-active piot-shed-door") == "active"
+    assert m.sh("systemctl show -P MainPID piot-garden-web") == pid
+    pi.quiet()
+    m.write("/boot/firmware/piot.conf", pi.conf())
+    m.run(["piot", "apply"])
+    assert m.sh("systemctl list-units --all --plain --no-legend 'piot-shed*'") == ""
+    assert m.sh("systemctl show -P MainPID piot-garden-web") == pid
+
+
 # -- the remote ---------------------------------------------------------------------------------
 
 
@@ -470,6 +514,20 @@ def test_a_missing_secret_is_asked_for_and_then_deploys(pi: Pi) -> None:
     m.write("/boot/firmware/piot.conf", pi.conf() + "OTHER = x\n")
     m.run(["piot", "apply"])
     eventually(lambda: pi.status()["commit"] == commit, 60, "a deploy without being asked", 0.5)
+
+
+def test_a_changed_secret_restarts_the_units_that_see_it(pi: Pi) -> None:
+    m = pi.machine
+    pi.quiet()
+    started = m.sh("systemctl show -P ExecMainStartTimestampMonotonic piot-garden-web")
+    m.write(
+        "/boot/firmware/piot.conf", pi.conf().replace(SECRET, "longer" + SECRET) + "OTHER = x\n"
+    )
+    m.run(["piot", "apply"])
+    said = f" {len(SECRET) + 6}"
+    page = ["curl", "-s", "http://localhost:8080/"]
+    eventually(lambda: said in m.run(page, check=False).stdout, 60, "the new secret", 0.5)
+    assert m.sh("systemctl show -P ExecMainStartTimestampMonotonic piot-garden-web") != started
 
 
 # -- leaving ------------------------------------------------------------------------------------

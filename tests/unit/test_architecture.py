@@ -11,8 +11,8 @@ PACKAGE = Path(__file__).parents[2] / "piot_firstboot"
 
 # A module that is not named here is core, and so held to the strictest rules.
 SHELL = frozenset(
-    "system files apply device state git repository release probe probation transaction journal "
-    "notify report idle tls".split()
+    "system files apply observe device state git repository release probe probation transaction "
+    "journal notify report idle tls".split()
 )
 VERBS = frozenset("firstboot deploy status check logs health".split())
 TOP = frozenset({"cli", "__main__"})
