@@ -18,7 +18,6 @@ from tests.kit.gitserver import GitServer
 from tests.kit.machine import Machine
 from tests.kit.network import Network
 from tests.kit.strace import changes
-from tests.kit.wait import eventually
 
 RUNS = 15
 
@@ -106,7 +105,7 @@ def prepare(machine: Machine, plain: GitServer, tls: GitServer) -> None:
     machine.boot()
     for name in ("plain", "secure"):
         machine.run(["piot", "deploy", name], timeout=120)
-        eventually(lambda n=name: machine.exists(f"/run/piot/poll/{n}"), 10, "a settled app")  # type: ignore[misc]
+        assert machine.exists(f"/run/piot/poll/{name}")
         machine.run(["git", "clone", "-q", url(plain, tls, name), f"/srv/{name}"])
 
 

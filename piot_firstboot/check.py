@@ -45,17 +45,7 @@ def check(paths: list[str]) -> tuple[Problem, ...]:
 
 def problems_json(problems: tuple[Problem, ...]) -> str:
     """Render problems for programs: source, line, column, message, hint each."""
-    rows = [
-        {
-            "source": p.source,
-            "line": p.line,
-            "column": p.column,
-            "message": p.message,
-            "hint": p.hint,
-        }
-        for p in problems
-    ]
-    return json.dumps({"problems": rows}, indent=1)
+    return json.dumps({"problems": [problem.values() for problem in problems]}, indent=1)
 
 
 def render(directory: str, *, release: str, app: str = "") -> dict[str, str]:

@@ -22,6 +22,16 @@ class Problem:
     text: str = ""
     width: int = 1
 
+    def values(self) -> dict[str, str | int]:
+        """Return what programs need to know of it."""
+        return {
+            "source": self.source,
+            "line": self.line,
+            "column": self.column,
+            "message": self.message,
+            "hint": self.hint,
+        }
+
     def __str__(self) -> str:
         """Render as `file:line:column: message`, the line, a caret and the hint."""
         head, lines = f"{self.source}: {self.message}", list[str]()

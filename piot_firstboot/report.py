@@ -40,22 +40,12 @@ class Report:
         Keys: schema, ok, headline, source, problems (source, line, column, message, hint),
         changes, next.
         """
-        problems = [
-            {
-                "source": p.source,
-                "line": p.line,
-                "column": p.column,
-                "message": p.message,
-                "hint": p.hint,
-            }
-            for p in self.problems
-        ]
         values = {
             "schema": SCHEMA,
             "ok": self.ok,
             "headline": self.headline,
             "source": self.source,
-            "problems": problems,
+            "problems": [problem.values() for problem in self.problems],
             "changes": self.changes,
             "next": self.next_step,
         }

@@ -9,6 +9,7 @@ import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -90,9 +91,9 @@ class Pi:
             f"[secrets]\nAPI_KEY = {SECRET}\n"
         )
 
-    def status(self) -> dict[str, object]:
+    def status(self) -> dict[str, Any]:
         """Return `piot status --json` of the app."""
-        row: dict[str, object] = json.loads(self.machine.sh("piot status --json"))["apps"][0]
+        row: dict[str, Any] = json.loads(self.machine.sh("piot status --json"))["apps"][0]
         return row
 
     def quiet(self) -> None:
@@ -368,8 +369,8 @@ def test_a_bad_commit_is_not_kept(pi: Pi, change: dict[str, str | None], reason:
         assert code == 1, log
         assert pi.serves() == f"{good} {len(SECRET)}"
         status = pi.status()
-        assert (status["commit"], status["bad"][0]["commit"]) == (good, bad)  # type: ignore[index]
-        assert reason in status["bad"][0]["reason"]  # type: ignore[index]
+        assert (status["commit"], status["bad"][0]["commit"]) == (good, bad)
+        assert reason in status["bad"][0]["reason"]
         shown = pi.machine.run(["systemctl", "status", "piot-deploy@garden"], check=False).stdout
         assert bad[:12] in shown and good[:12] in shown
         shown = pi.machine.sh("piot status")
@@ -390,7 +391,7 @@ def test_a_new_commit_after_a_bad_one_is_deployed(pi: Pi) -> None:
 
 
 def test_rollback_and_retry_by_hand(pi: Pi) -> None:
-    newest, before = pi.status()["commit"], pi.status()["good"][0]  # type: ignore[index]
+    newest, before = pi.status()["commit"], pi.status()["good"][0]
     pi.machine.run(["piot", "rollback"], timeout=120)
     assert pi.serves().startswith(str(before))
     pi.deploy()
@@ -438,12 +439,12 @@ def test_a_first_commit_that_crashes_leaves_the_app_stopped_and_others_alone(pi:
     m.write("/boot/firmware/piot.conf", pi.conf().replace(one, two))
     m.run(["piot", "apply"])
 
-    def record() -> dict[str, object]:
-        rows: dict[str, object] = json.loads(m.sh("piot status --json shed"))["apps"][0]
+    def record() -> dict[str, Any]:
+        rows: dict[str, Any] = json.loads(m.sh("piot status --json shed"))["apps"][0]
         return rows
 
     eventually(lambda: record()["step"] == "rolled-back", 60, "the end of the first deploy", 0.5)
-    assert (record()["commit"], record()["bad"][0]["commit"]) == ("", bad)  # type: ignore[index]
+    assert (record()["commit"], record()["bad"][0]["commit"]) == ("", bad)
     assert m.sh("find /etc/systemd/system -name 'piot-shed-*'") == ""
     assert "there is no earlier release" in m.sh("piot status shed")
     good = shed.commit({"door.sh": "#!/bin/sh\nexec sleep 1000000\n"}, "holds")
