@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import re
 from pathlib import Path
 
 import pytest
@@ -10,6 +12,8 @@ import pytest
 from piot_firstboot import firstboot, idle
 from piot_firstboot.errors import ApplyError
 from piot_firstboot.system import System
+from tests.kit.fake_command import fake_command
+from tests.kit.tree import texts
 
 KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIP60Jb5IUMtw4XyjIaeW+nxoJyu2oD9i59eaaXTy6QIa ada@laptop"
 CONF = f"""\
@@ -67,10 +71,38 @@ def tree(tmp_path: Path) -> Tree:
     return Tree(tmp_path)
 
 
-def test_everything_is_in_place(tree: Tree) -> None:
+MADE = {
+    "/boot/firmware/piot-report.txt",
+    "/etc/hostname",
+    "/etc/localtime",
+    "/etc/ssh/sshd_config.d/10-piot.conf",
+    "/etc/sudoers.d/50-piot-ada",
+    "/etc/systemd/system/multi-user.target.wants/ssh.service",
+    "/etc/systemd/system/piot-deploy@garden.timer.d/poll.conf",
+    "/etc/systemd/system/timers.target.wants/piot-deploy@garden.timer",
+    "/etc/timezone",
+    "/home/ada/.ssh/authorized_keys",
+    "/run/piot/conf.lock",
+    "/run/piot/garden.lock",
+    "/var/lib/piot/apps/garden/app.json",
+    "/var/lib/piot/boot.stamp",
+    "/var/lib/piot/owned/conf",
+    "/var/lib/piot/report.json",
+    "/var/lib/piot/secrets/API_KEY",
+}
+# What useradd and systemd-sysusers leave behind: copies of their tables, locks, mail, skeletons.
+TOOLS = re.compile(
+    r"/etc/(passwd|group|shadow|gshadow|subuid|subgid|\.)|/var/mail/|/home/ada/\.[bp]"
+)
+
+
+def test_everything_is_in_place_and_nothing_else(tree: Tree) -> None:
     tree.conf(CONF)
+    before = texts(tree.root)
     report = firstboot.converge(tree.system)
     assert report.ok, report.text()
+    made = {path for path in texts(tree.root) if path not in before and not TOOLS.match(path)}
+    assert made == MADE
     assert tree.read("etc/hostname") == "garden\n"
     assert tree.read("etc/hosts") == "127.0.0.1 localhost\n127.0.1.1\tgarden\n"
     assert (tree.root / "etc/localtime").readlink() == Path("/usr/share/zoneinfo/Europe/Berlin")
@@ -83,6 +115,23 @@ def test_everything_is_in_place(tree: Tree) -> None:
     assert "ada" in tree.system.accounts("group")["sudo"][3].split(",")
     wanted = tree.root / "etc/systemd/system/multi-user.target.wants/ssh.service"
     assert wanted.is_symlink()
+
+
+def test_a_hash_goes_through_a_pipe(
+    tree: Tree, tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bindir = tmp_path_factory.mktemp("bin")
+    fake = fake_command(bindir, "chpasswd")
+    monkeypatch.setenv("PATH", f"{bindir}:{os.environ['PATH']}")
+    hashed = "$6$piot$59PKoFhAnuyyskpYt7putpgsjdvC5tErnIIL28amIuOdoLWQRH.cJUh7QdryS58KYBCQaifBZY"
+    hashed += "wk7fiCko5vW."
+    tree.conf(CONF.replace("name = ada", f"name = ada\npassword_hash = {hashed}"))
+    report = firstboot.converge(tree.system)
+    assert report.ok, report.text()
+    (call,) = fake.calls()
+    assert call.argv == ("chpasswd", "--root", str(tree.root), "-e")
+    assert call.stdin == f"ada:{hashed}\n"
+    assert hashed not in report.text() + report.json()
 
 
 def test_twice_is_once(tree: Tree) -> None:
