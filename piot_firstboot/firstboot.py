@@ -85,8 +85,11 @@ def _remove_apps(system: System, gone: list[str]) -> list[Change]:
     """Stop and remove the units of apps that left; the data they wrote stays."""
     changes: list[Change] = []
     for scope in gone:
+        app = scope.removeprefix(_APP_SCOPE)
         changes += apply(system, scope, (), say=say)
-        system.remove_tree(state.folder(scope.removeprefix(_APP_SCOPE)))
+        for made in (state.folder(app), f"/var/cache/piot-{app}", f"/run/piot-{app}"):
+            system.remove_tree(made)
+        system.remove(f"/var/lib/piot-{app}")  # only if the app never wrote to it
     return changes
 
 

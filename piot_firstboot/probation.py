@@ -60,6 +60,17 @@ def watch(
         time.sleep(_TICK)
 
 
+def going_down(system: System) -> bool:
+    """Tell whether the machine is on its way down, or already too far to answer.
+
+    Then services stop for a reason that says nothing about their release.
+    """
+    if not system.live:
+        return False
+    state = system.run(("systemctl", "is-system-running")).out.strip()
+    return state in ("", "stopping", "offline", "unknown")
+
+
 def ask(system: System, app: str, service: str, health: Health) -> str | None:
     """Run a service's probe once: None where it has none, "" when it passes, else why not."""
     if health.http:

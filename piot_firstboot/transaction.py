@@ -38,6 +38,10 @@ class Rejected(ApplyError):
     """The commit was switched to and did not hold; it has to be rolled back."""
 
 
+class Interrupted(ApplyError):
+    """The machine goes down in the middle; the record says where, and the next boot goes on."""
+
+
 def advance(system: System, record: Record, url: str, tip: repository.Tip) -> Outcome:
     """Fetch, verify, stage, switch, judge, commit; on failure restore what ran before."""
     app, commit = record.app, tip.commit
@@ -72,6 +76,7 @@ def _go_live(
         record = _step(system, record, "probation")
         _judge(system, record.app, declared)
     except ApplyError as error:
+        _unless_going_down(system)
         reason = f"{error}{_last_words(system, record.app, declared, error, began)}"
         return roll_back(system, fail(record, record.target, reason, final=True))
     except OSError as error:
@@ -90,6 +95,12 @@ def _judge(system: System, app: str, declared: Manifest) -> None:
     failed = probation.watch(system, app, declared.services, progress)
     if failed:
         raise Rejected(f"{failed.service}: {failed.why}")
+
+
+def _unless_going_down(system: System) -> None:
+    """Raise Interrupted when what failed may have failed because the machine goes down."""
+    if probation.going_down(system):
+        raise Interrupted("the machine goes down; the next boot goes on from here")
 
 
 def _commit(system: System, record: Record) -> Outcome:
@@ -138,6 +149,7 @@ def roll_back(system: System, record: Record) -> Outcome:
             _judge(system, app, declared)
             note = f"{left[:12]} rolled back; {back[:12]} runs and is healthy"
         except (ApplyError, ConfigError, OSError) as error:
+            _unless_going_down(system)
             # Said, and ended all the same: the next commit must get its chance.
             ok = False
             note = f"{left[:12]} rolled back; {back[:12]} does not run either: {error}"

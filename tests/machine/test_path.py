@@ -415,13 +415,17 @@ def test_status_line_tells_what_it_is_doing(pi: Pi) -> None:
     assert any("web healthy" in text and " of 3 s" in text for text in seen), seen
 
 
-def test_a_power_cut_on_probation_is_taken_up_again(pi: Pi) -> None:
-    commit = pi.push({"note": "cut"}, "cut off")
+@pytest.mark.parametrize("end", ["power cut", "shutdown"])
+def test_a_deploy_that_is_cut_off_is_taken_up_again(pi: Pi, end: str) -> None:
+    commit = pi.push({"note": end}, f"meets a {end}")
     pi.machine.run(["systemctl", "start", "--no-block", "piot-deploy@garden"])
     state = "/var/lib/piot/apps/garden/state.json"
     step = "probation"
     eventually(lambda: json.loads(pi.machine.read(state))["step"] == step, 60, step, 0.1)
-    pi.machine.kill()
+    if end == "shutdown":
+        pi.machine.poweroff()
+    else:
+        pi.machine.kill()
     pi.machine.boot()
     eventually(lambda: pi.status()["commit"] == commit, 90, "the end of the deploy", 0.5)
     assert pi.serves().startswith(commit)
