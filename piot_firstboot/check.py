@@ -8,12 +8,9 @@ from pathlib import Path
 from piot_firstboot import config, idle, manifest
 from piot_firstboot.errors import ApplyError, ConfigError, Problem
 from piot_firstboot.plan import File, Symlink
-from piot_firstboot.release import program_finder
+from piot_firstboot.release import SYSTEMD, program_finder
 from piot_firstboot.render.app_units import Release, render_app
 from piot_firstboot.system import System
-
-_SYSTEMD = {"bookworm": 252, "trixie": 257}
-RELEASES = tuple(_SYSTEMD)
 
 
 def check(paths: list[str]) -> tuple[Problem, ...]:
@@ -78,7 +75,7 @@ def render(directory: str, *, release: str, app: str = "") -> dict[str, str]:
         commit="COMMIT",
         path=place,
         hostname="HOSTNAME",
-        systemd=_SYSTEMD[release],
+        systemd=SYSTEMD[release],
         resolve=resolve,
     )
     items = render_app(declared, where)

@@ -259,16 +259,19 @@ def parser() -> ArgumentParser:
     )
     verb.epilog = "example: sudo piot deploy garden"
     _app_argument(verb, "its name in piot.conf")
+    _root_option(verb)
 
     verb = _verb(verbs, "rollback", _rollback, "go back to the release before")
     verb.description = "The commit that was left is not deployed again until `piot retry`."
     verb.epilog = "example: sudo piot rollback garden"
     _app_argument(verb, "needed when there are several")
+    _root_option(verb)
 
     verb = _verb(verbs, "retry", _retry, "try commits again that failed before")
     verb.description = "Empties the list of commits that are not tried again, then deploys."
     verb.epilog = "example: sudo piot retry garden"
     _app_argument(verb, "needed when there are several")
+    _root_option(verb)
 
     verb = _verb(verbs, "status", _status, "show what runs, and why not something newer")
     verb.epilog = "example: sudo piot status --json | jq .apps[].commit"

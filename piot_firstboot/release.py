@@ -19,6 +19,7 @@ from piot_firstboot.state import folder
 from piot_firstboot.system import System
 
 MANIFEST = ".piot.yaml"
+SYSTEMD = {"bookworm": 252, "trixie": 257}  # the version that each Debian release has
 SECRETS = "/var/lib/piot/secrets"
 _SEARCH = ("/usr/local/bin", "/usr/bin", "/bin", "/usr/local/sbin", "/usr/sbin", "/sbin")
 
@@ -96,10 +97,15 @@ def hostname(system: System) -> str:
 
 
 def systemd_version(system: System) -> int:
-    """Return systemd's major version, such as 252.
+    """Return systemd's major version, such as 252; for a tree, that of its Debian release.
 
-    Raises ApplyError where there is none.
+    Raises ApplyError where it cannot be told.
     """
+    if not system.live:
+        text = (system.read("/usr/lib/os-release") or b"").decode("utf-8", "replace")
+        name = re.search(r"^VERSION_CODENAME=(\w+)$", text, re.MULTILINE)
+        if name and name[1] in SYSTEMD:
+            return SYSTEMD[name[1]]
     match = re.match(r"systemd (\d+)", system.run(("systemctl", "--version")).out)
     if not match:
         raise ApplyError("there is no systemd on this machine")

@@ -88,6 +88,13 @@ def test_first_deploy(device: Device) -> None:
     }
 
 
+@pytest.mark.parametrize(("name", "newer"), [("bookworm", False), ("trixie", True)])
+def test_a_tree_gets_units_for_its_own_systemd(device: Device, name: str, newer: bool) -> None:
+    device.system.write("/usr/lib/os-release", f"ID=debian\nVERSION_CODENAME={name}\n".encode())
+    device.deploy()
+    assert ("\nRestartSteps=" in device.unit()) == newer
+
+
 def test_nothing_new_changes_nothing(device: Device) -> None:
     device.deploy()
     before = {p: p.lstat().st_mtime_ns for p in device.root.rglob("*") if "run" not in p.parts}
