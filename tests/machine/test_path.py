@@ -349,9 +349,31 @@ def test_a_second_commit_is_deployed(pi: Pi) -> None:
     assert (len(pi.ran("migrate")), len(pi.ran("welcome")), len(pi.ran("selftest"))) == (2, 1, 2)
 
 
+HTTP = '{http: "http://localhost:8080/healthz", within: 15s, steady: 3s}'
+TCP = MANIFEST.replace(HTTP, "{tcp: 8080, within: 15s, steady: 2s}")
+COMMAND = MANIFEST.replace(HTTP, "{command: ./check.sh, within: 10s, steady: 2s}")
+CHECK = '#!/bin/sh\ncurl -sf "http://localhost:8080/healthz"\n'
+
+
+@pytest.mark.parametrize(
+    "change",
+    [{".piot.yaml": TCP}, {".piot.yaml": COMMAND, "check.sh": CHECK}],
+    ids=["tcp", "command"],
+)
+def test_other_health_checks_pass_too(pi: Pi, change: dict[str, str | None]) -> None:
+    commit = pi.push(change, "another check")
+    code, log = pi.deploy()
+    assert (code, pi.status()["commit"]) == (0, commit), log
+
+
 @pytest.mark.parametrize(
     ("change", "reason"),
     [
+        ({".piot.yaml": TCP.replace("8080", "9").replace("15s", "2s")}, "tcp localhost:9"),
+        (
+            {".piot.yaml": COMMAND.replace("10s", "2s"), "check.sh": "#!/bin/sh\nexit 1\n"},
+            "piot-garden-web-check.service failed",
+        ),
         ({"web.py": "raise SystemExit('boom')\n"}, "crashed"),
         ({"web.py": WEB.format(status=500)}, "not healthy within 15 s"),
         ({".piot.yaml": MANIFEST + "  oops: {rnu: x, evry: 5m}\n"}, ".piot.yaml:14:"),
@@ -359,7 +381,16 @@ def test_a_second_commit_is_deployed(pi: Pi) -> None:
         ({".piot.yaml": MANIFEST.replace("python web", "no-such-program web")}, "no program"),
         ({"count.sh": "#!/bin/sh\nexit 3\n"}, "piot-garden-migrate.service"),
     ],
-    ids=["crash", "unhealthy", "manifest", "no-manifest", "no-program", "failing-job"],
+    ids=[
+        "deaf",
+        "failing-check",
+        "crash",
+        "unhealthy",
+        "manifest",
+        "no-manifest",
+        "no-program",
+        "failing-job",
+    ],
 )
 def test_a_bad_commit_is_not_kept(pi: Pi, change: dict[str, str | None], reason: str) -> None:
     good = str(pi.status()["commit"])
