@@ -361,9 +361,14 @@ CHECK = '#!/bin/sh\ncurl -sf "http://localhost:8080/healthz"\n'
     ids=["tcp", "command"],
 )
 def test_other_health_checks_pass_too(pi: Pi, change: dict[str, str | None]) -> None:
+    before = str(pi.status()["commit"])
     commit = pi.push(change, "another check")
     code, log = pi.deploy()
     assert (code, pi.status()["commit"]) == (0, commit), log
+    # A branch that is forced back is followed like any other.
+    pi.repo.rewind(before)
+    code, log = pi.deploy()
+    assert (code, pi.status()["commit"]) == (0, before), log
 
 
 @pytest.mark.parametrize(
