@@ -23,13 +23,12 @@ Word = tuple[str | Variable, ...]
 
 @dataclass(frozen=True, slots=True)
 class Command:
-    """A command: its words, whether variables are in them, and whether /bin/sh runs it.
+    """A command: its words, and whether /bin/sh runs it.
 
     With `shell`, the only word is the script; otherwise the first word is the program.
     """
 
     words: tuple[Word, ...]
-    expand: bool = False
     shell: bool = False
 
     @property
@@ -81,7 +80,7 @@ def split(line: str) -> Command:
         raise CommandError(start, f"{name}= before the command needs a shell", "set it in env:")
     if any(isinstance(piece, Variable) for piece in words[0]):
         raise CommandError(start, "the program itself cannot be a variable", "name it literally")
-    return Command(words, any(isinstance(p, Variable) for word in words for p in word))
+    return Command(words)
 
 
 def verbatim(words: tuple[str, ...]) -> Command:
