@@ -11,26 +11,13 @@ from collections.abc import Callable, Iterable, Sequence
 from itertools import groupby
 
 from piot_firstboot.errors import ApplyError
+from piot_firstboot.items import Item, Package, State, Unit
 from piot_firstboot.observe import observe
-from piot_firstboot.plan import (
-    Change,
-    Directory,
-    File,
-    Hostname,
-    Item,
-    Lines,
-    Login,
-    Symlink,
-    SystemUser,
-    Unit,
-    diff,
-    merge,
-    owned,
-)
+from piot_firstboot.perform import UNIT_FOLDERS, install, make, remove
+from piot_firstboot.plan import Change, diff, owned
 from piot_firstboot.system import System
 
 OWNED = "/var/lib/piot/owned"
-_UNIT_FOLDERS = ("/etc/systemd/system/", "/run/systemd/system/")
 
 
 def scopes(system: System) -> tuple[str, ...]:
@@ -45,18 +32,21 @@ def apply(
     *,
     dry_run: bool = False,
     wait: bool = True,
+    spared: frozenset[str] = frozenset(),
     say: Callable[[str], None] = lambda text: None,
 ) -> tuple[Change, ...]:
     """Make the system equal the items and return what changed; with `dry_run`, what would.
 
+    What is `spared` stays although this scope no longer wants it, because another one does.
+
     With `wait` unset (early boot) units are queued, not awaited. Raises ApplyError when a step is
     refused; the next run takes up from there.
     """
-    # A tree has no running kernel.
-    items = tuple(item for item in items if system.live or not isinstance(item, Hostname))
+    # A tree has no running kernel, and packages come over the network.
+    items = tuple(item for item in items if system.live or not isinstance(item, State | Package))
     before = recorded(system, scope)
     current = observe(system, items, before)
-    changes = diff(items, current, before)
+    changes = diff(items, current, before, spared)
     if dry_run:
         return changes
     after = owned(items)
@@ -113,11 +103,14 @@ def _perform(
         # A unit that was never loaded is not an error: what counts is that it does not run.
         system.systemctl("stop", *names, timeout=180)
         system.systemctl("reset-failed", *names)
+    packages = [c.item.name for c in changes if isinstance(c.item, Package)]
+    if packages:
+        install(system, packages, say)
     for change in changes:
         if change.verb == "remove":
-            _remove(system, change)
-        elif change.item and not isinstance(change.item, Unit):
-            _make(system, change, before)
+            remove(system, change)
+        elif change.item and not isinstance(change.item, Unit | Package):
+            make(system, change, before)
     if not units and not _reload_needed(changes):
         return
     if system.live and _reload_needed(changes):
@@ -141,85 +134,9 @@ def _reload_needed(changes: Iterable[Change]) -> bool:
     """
     for change in changes:
         path = change.key.partition(" ")[2]
-        if path.startswith(_UNIT_FOLDERS) and (change.verb != "create" or ".d/" in path):
+        if path.startswith(UNIT_FOLDERS) and (change.verb != "create" or ".d/" in path):
             return True
     return False
-
-
-def _remove(system: System, change: Change) -> None:
-    """Remove what PioT made; a directory goes only when nothing else is in it."""
-    kind, _, name = change.key.partition(" ")
-    if kind == "user":
-        system.run(("userdel", *_prefix(system), name))
-        return
-    system.remove(name)
-    folder, _, base = name.rpartition("/")
-    if folder.startswith(_UNIT_FOLDERS) and folder.endswith((".wants", ".d")):
-        system.remove(folder)
-    if base.endswith(".timer"):
-        # When a Persistent= timer fired last: a later one of that name must not inherit it.
-        system.remove(f"/var/lib/systemd/timers/stamp-{base}")
-
-
-def _make(system: System, change: Change, before: Iterable[str]) -> None:
-    """Create or change one thing on disk."""
-    match change.item:
-        case File() as item:
-            access = (item.mode, item.owner, item.group)
-            system.write(item.path, item.content, *access, check=item.check if system.live else ())
-        case Directory() as item:
-            system.mkdir(item.path, item.mode, item.owner, item.group)
-        case Symlink() as item:
-            system.symlink(item.path, item.target)
-        case Lines() as item:
-            now = change.now if isinstance(change.now, Lines) else None
-            lines = merge(item, now, before)
-            data = "".join(f"{line}\n" for line in lines).encode("utf-8", "surrogateescape")
-            system.write(item.path, data, item.mode, item.owner, item.group)
-        case Hostname() as item:
-            system.set_hostname(item.name)
-        case Login() as item:
-            _make_login(system, item, change.now)
-        case SystemUser() as item:
-            _make_system_user(system, item)
-
-
-def _prefix(system: System) -> tuple[str, ...]:
-    """Let the account tools work on a tree instead of the running system."""
-    return () if system.root == "/" else ("--prefix", system.root)
-
-
-def _make_login(system: System, item: Login, now: Item | None) -> None:
-    """Create or change a person's account; the hash travels through a pipe, never in argv."""
-    prefix = _prefix(system)
-    if now is None:
-        user = ("useradd", *prefix, "--create-home", "--user-group", "--shell", item.shell)
-        system.run((*user, item.name), check=True)
-    elif isinstance(now, Login) and now.shell != item.shell:
-        system.run(("usermod", *prefix, "--shell", item.shell, item.name), check=True)
-    known = system.accounts("group")
-    for group in item.groups:
-        if group not in known:
-            raise ApplyError(f"user {item.name}: there is no group {group}")
-    if item.groups:
-        system.run(("usermod", *prefix, "-aG", ",".join(item.groups), item.name), check=True)
-    for group in set(item.not_groups) & set(now.groups if isinstance(now, Login) else ()):
-        system.run(("gpasswd", *_root(system), "-d", item.name, group), check=True)
-    if item.password_hash is not None:
-        line = f"{item.name}:{item.password_hash}\n".encode()
-        system.run(("chpasswd", *_root(system), "-e"), stdin=line, check=True)
-
-
-def _root(system: System) -> tuple[str, ...]:
-    """Name the tree for the tools that know --root and not --prefix."""
-    return () if system.root == "/" else ("--root", system.root)
-
-
-def _make_system_user(system: System, item: SystemUser) -> None:
-    """Create a system user through systemd-sysusers, which also knows trees."""
-    line = f'u {item.name} - "{item.comment or item.name}" {item.home}\n'
-    where = () if system.root == "/" else (f"--root={system.root}",)
-    system.run(("systemd-sysusers", *where, "-"), stdin=line.encode(), check=True)
 
 
 def _kind(change: Change) -> tuple[str, str]:

@@ -4,45 +4,34 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass, field
-from typing import Any
 
 from piot_firstboot import settings
 from piot_firstboot.confproblems import MASK, Problems, shown
 from piot_firstboot.conftext import UNREADABLE, Block, Entry
-from piot_firstboot.settings import Section, Setting
+from piot_firstboot.found import STORED, Found, is_stored
+from piot_firstboot.table import Section, Setting
 from piot_firstboot.values import BadValue, secret_name, suggest
 
 _CONTROL = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
 _NAME = re.compile(r"[A-Za-z0-9_.-]{1,40}")
 
 
-@dataclass(slots=True)
-class Found:
-    """One section of the file: its good values by attribute, and where each key stands.
-
-    `clean` is False once anything in it was refused.
-    """
-
-    section: Section
-    name: str
-    block: Block
-    values: dict[str, Any] = field(default_factory=dict)
-    entries: dict[str, Entry] = field(default_factory=dict)
-    clean: bool = True
-
-    def arguments(self) -> dict[str, Any]:
-        """Return a value for each attribute of the section's dataclass."""
-        return settings.arguments(self.section.name, self.values)
-
-
 class Judge:
     """Judges the sections of one file."""
 
-    def __init__(self, problems: Problems, known: Mapping[str, Collection[str]]) -> None:
-        """Note problems here; `known` holds the sets of words that `Setting.among` names."""
+    def __init__(
+        self,
+        problems: Problems,
+        known: Mapping[str, Collection[str]],
+        stored: Mapping[str, str] | None = None,
+    ) -> None:
+        """Note problems here; `known` holds the sets of words that `Setting.among` names.
+
+        `stored` holds what `@stored` stands for; None takes it for good without knowing.
+        """
         self.problems = problems
         self._known = known
+        self._stored = stored
 
     def at_header(self, found: Found, message: str, hint: str = "") -> None:
         """Note a problem of a section as a whole."""
@@ -55,6 +44,22 @@ class Judge:
         width = len(entry.value)
         self.problems.note(entry.line, entry.value_column, message, hint, width=width)
 
+    def names(self, parts: list[Found], what: str) -> None:
+        """Refuse two sections with the same name."""
+        seen: dict[str, Found] = {}
+        for part in parts:
+            name = part.values.get("name")
+            first = seen.setdefault(name, part) if name else part
+            if first is not part and first.block.name != part.block.name:
+                lines = f"line {first.block.line} and line {part.block.line}"
+                hint = f"give one of them another name, as in [{part.section.name}.NAME]"
+                self.at_header(part, f"two {what} are called {name}, {lines}", hint)
+
+    def at_key(self, found: Found, entry: Entry, message: str, hint: str = "") -> None:
+        """Note a problem of a key as such, whatever its value."""
+        row = found.rows.get(entry.key) or found.rows["*"]
+        self._at_key(found, entry, row, message, hint)
+
     def sections(self, blocks: list[Block]) -> list[Found]:
         """Judge every block and return those of known sections."""
         found = []
@@ -62,9 +67,10 @@ class Judge:
         for block in blocks:
             part = self._section(block)
             name = block.name.partition(".")[2]
-            result = Found(part, name, block, clean=not block.flaws) if part else None
+            rows = settings.keys(part.name) if part else {}
+            result = Found(part, name, block, rows, clean=not block.flaws) if part else None
             for flaw in block.flaws:
-                self.problems.flaw(flaw, settings.keys(part.name) if part else {})
+                self.problems.flaw(flaw, rows)
             if result is None:
                 continue
             if block.name in seen:
@@ -123,7 +129,7 @@ class Judge:
 
     def _entries(self, found: Found) -> None:
         """Judge the keys and values of a section, and what is missing in it."""
-        rows = settings.keys(found.section.name)
+        rows = found.rows
         meant: set[str] = set()
         for entry in found.block.entries:
             row = rows.get(entry.key) or rows.get("*")
@@ -154,6 +160,9 @@ class Judge:
     def _value(self, found: Found, entry: Entry, row: Setting) -> None:
         """Parse a value and keep it, or note why not."""
         secret = row.sensitivity == "secret"
+        if row.stored and is_stored(entry.value):
+            self._take_stored(found, entry, row)
+            return
         odd = _invisible(entry.value, secret)
         if odd is not None:
             message = f"an invisible character stands here (U+{ord(entry.value[odd]):04X})"
@@ -189,9 +198,23 @@ class Judge:
         else:
             found.values.setdefault(entry.key if row.key == "*" else row.attribute, value)
 
+    def _take_stored(self, found: Found, entry: Entry, row: Setting) -> None:
+        """Put what the store holds in the place of `@stored`."""
+        name = entry.key if row.key == "*" else f"{found.block.name}.{entry.key}"
+        value = STORED if self._stored is None else self._stored.get(name)
+        if value is None:
+            found.clean = False
+            message = f"nothing is stored for {entry.key}"
+            hint = f"write the value here again, or run: sudo piot secret set {name}"
+            width = len(entry.value)
+            self.problems.note(entry.line, entry.value_column, message, hint, width=width)
+            return
+        found.from_store.add(entry.key)
+        found.values.setdefault(entry.key if row.key == "*" else row.attribute, value)
+
     def _unknown(self, found: Found, entry: Entry) -> str:
         """Note an unknown key; return the one that was probably meant."""
-        rows = settings.keys(found.section.name)
+        rows = found.rows
         owners = [s.name for s in settings.SECTIONS if entry.key in settings.keys(s.name)]
         best = suggest(entry.key, rows)
         hint = f"there are {' '.join(rows)}"

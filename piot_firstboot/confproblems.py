@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 
 from piot_firstboot.conftext import BLANKS, UNREADABLE, Flaw
 from piot_firstboot.errors import Problem
-from piot_firstboot.settings import Setting
+from piot_firstboot.table import Setting
 
 MASK = "***"
 _MOST = 100  # problems; whoever has more will not read them

@@ -15,6 +15,8 @@ BLANKS = " \t\v\f\u00a0\u2007\u202f\ufeff\u200b"
 LOST = re.compile("[\udc80-\udcff\ufffd]")  # bytes that are no character in this encoding
 
 UNREADABLE = "\ufffd"  # the name of a section whose header could not be read
+# What overwrites a secret in place: CANCEL, one byte that no keyboard types and no secret may hold.
+FILL = "\x18"
 
 _BOMS = ((b"\xef\xbb\xbf", "utf-8"), (b"\xff\xfe", "utf-16-le"), (b"\xfe\xff", "utf-16-be"))
 _OTHER_FILES: tuple[tuple[bytes, str, str], ...] = (
@@ -80,6 +82,9 @@ def read(data: bytes) -> tuple[list[str], list[Block]]:
     blocks = [Block("", 0)]
     private = False
     for number, line in enumerate(lines, 1):
+        if FILL in line:
+            # The power failed while this was overwritten, perhaps within a character.
+            line = LOST.sub(FILL, line)
         text = line.strip(BLANKS)
         column = len(line) - len(line.lstrip(BLANKS)) + 1
         if private:
@@ -116,8 +121,8 @@ def decode(data: bytes) -> str:
             f"this file has {len(data)} bytes, a piot.conf at most {MAX_SIZE}",
             "is it the right file?",
         )
-    bom, encoding = next(((b, e) for b, e in _BOMS if data.startswith(b)), (b"", "utf-8"))
-    body = data[len(bom) :]
+    start, encoding = shape(data)
+    body = data[start:]
     for magic, message, hint in _OTHER_FILES:
         if body.startswith(magic):
             raise NotText(message, hint)
@@ -134,6 +139,11 @@ def decode(data: bytes) -> str:
     if "\0" in text:
         raise NotText("this is not a text file: it has NUL bytes", "is it the right file?")
     return text
+
+
+def shape(data: bytes) -> tuple[int, str]:
+    """Return where the text begins, behind the byte order mark, and its encoding."""
+    return next(((len(mark), name) for mark, name in _BOMS if data.startswith(mark)), (0, "utf-8"))
 
 
 def _block(text: str, number: int, column: int) -> Block:

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 
-from piot_firstboot import idle, notify, repository, state, tls
+from piot_firstboot import idle, notify, report, repository, state, tls
 from piot_firstboot.errors import ApplyError
 from piot_firstboot.system import System
 from piot_firstboot.transaction import (
@@ -32,6 +32,10 @@ def deploy(system: System, app: str) -> Outcome:
     ApplyError when another deploy of the app is at work.
     """
     origin = state.source(system, app)
+    if origin.signers:
+        # To deploy what nobody looked at would be worse than to deploy nothing.
+        message = f"{app}: signer is set, and this version cannot check signatures"
+        raise ApplyError(message, "remove signer from piot.conf, or wait for a version that can")
     with _locked(system, app):
         record = recover(system, state.load(system, app))
         tip = _ask(system, origin)
@@ -44,6 +48,7 @@ def deploy(system: System, app: str) -> Outcome:
                 outcome = Outcome(True, _waiting(app, failure))
             else:
                 outcome = advance(system, record, origin.repo, tip)
+                report.refresh(system, report.log(system))
         failure = state.load(system, app).failure(tip.commit)
         if failure is None or failure.deterministic:
             _settle(system, origin, tip)
@@ -59,7 +64,9 @@ def rollback(system: System, app: str) -> Outcome:
             raise ApplyError("there is no earlier release to go back to")
         left = record.commit
         record = replace(record, commit=record.good[0], good=record.good[1:], target=left)
-        return roll_back(system, fail(record, left, BY_HAND, final=True))
+        outcome = roll_back(system, fail(record, left, BY_HAND, final=True))
+        report.refresh(system, report.log(system))
+        return outcome
 
 
 def forgive(system: System, app: str) -> tuple[str, ...]:

@@ -10,6 +10,18 @@ from piot_firstboot.system import System
 _WIRED_FIRST = ("eth0", "end0", "wlan0")  # the Pi's own interfaces, stable over USB sticks
 
 
+# Which program is there decides; the first wins.
+_NETWORK = {
+    "/usr/sbin/NetworkManager": "networkmanager",
+    "/usr/sbin/netplan": "netplan",
+}
+_NTP = {
+    "/usr/lib/systemd/systemd-timesyncd": "timesyncd",
+    "/usr/sbin/chronyd": "chrony",
+}
+_BOOT = ("/boot/firmware", "/boot")
+
+
 def facts(system: System) -> Facts:
     """Collect serial number, hardware address, model and the present host name."""
     serial = _text(system, "/proc/device-tree/serial-number")
@@ -21,7 +33,28 @@ def facts(system: System) -> Facts:
         mac=_mac(system),
         model=_text(system, "/proc/device-tree/model"),
         host=_text(system, "/etc/hostname"),
+        network=_first(system, _NETWORK),
+        ntp=_first(system, _NTP),
+        boot=next((folder for folder in _BOOT if system.exists(f"{folder}/cmdline.txt")), ""),
+        codename=_codename(system),
+        present=frozenset({"iw"} if system.exists("/usr/sbin/iw") else ()),
     )
+
+
+def _first(system: System, table: dict[str, str]) -> str:
+    """Return the word for the first program of a table that is installed."""
+    return next((word for path, word in table.items() if system.exists(path)), "")
+
+
+def _codename(system: System) -> str:
+    """Return the name of the Debian release, as in sources.list."""
+    match = re.search(r'(?m)^VERSION_CODENAME="?([a-z]+)', _text(system, "/etc/os-release"))
+    return match[1] if match else ""
+
+
+def words(system: System) -> dict[str, frozenset[str]]:
+    """Return what only the device knows, by the names that `Setting.among` uses."""
+    return {"zones": zones(system)}
 
 
 def zones(system: System) -> frozenset[str]:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 from piot_firstboot.errors import ApplyError
 from piot_firstboot.values import PLACEHOLDERS
@@ -13,12 +14,25 @@ _MAX_HOST = 64  # characters; hostname(7), Linux
 
 @dataclass(frozen=True, slots=True)
 class Facts:
-    """One device. Empty means not known; `mac` is the first interface's, `host` the name now."""
+    """One device. Empty means not known; `mac` is the first interface's, `host` the name now.
+
+    `network` is what brings interfaces up (`networkmanager` or `netplan`), `ntp` what sets the
+    clock (`timesyncd` or `chrony`), `boot` the boot partition, `codename` the release of Debian.
+    `files` holds what piot.conf names on the boot partition, `imported` the keys of each
+    `import_keys`; `present` names the programs and files that a rendering asks for.
+    """
 
     serial: str = ""
     mac: str = ""
     model: str = ""
     host: str = ""
+    network: str = ""
+    ntp: str = ""
+    boot: str = ""
+    codename: str = ""
+    files: Mapping[str, bytes] = field(default_factory=dict)
+    imported: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    present: frozenset[str] = frozenset()
 
 
 def host_name(pattern: str, facts: Facts) -> str:

@@ -7,7 +7,7 @@ paths here are real ones, the root already joined in front.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 
 from piot_firstboot.errors import ApplyError
@@ -62,6 +62,34 @@ def replace(
             os.unlink(temp)
         raise
     sync_directory(folder)
+
+
+def overwrite(real: str, before: bytes, parts: Mapping[int, bytes]) -> bool:
+    """Write parts of a file where they lie, unless it is no longer what it was; fsync."""
+    with open(real, "r+b", buffering=0) as file:
+        if b"".join(iter(lambda: file.read(65536), b"")) != before:
+            return False
+        for offset, data in parts.items():
+            os.pwrite(file.fileno(), data, offset)
+        os.fsync(file.fileno())
+    return True
+
+
+def remove(real: str) -> bool:
+    """Remove a file, a link or an empty directory; tell whether something went."""
+    try:
+        if os.path.isdir(real) and not os.path.islink(real):
+            os.rmdir(real)
+        else:
+            os.unlink(real)
+    except FileNotFoundError:
+        return False
+    except OSError:
+        if os.path.isdir(real):  # it holds something that is not ours
+            return False
+        raise
+    sync_directory(os.path.dirname(real))
+    return True
 
 
 def relink(real: str, target: str) -> None:

@@ -2,130 +2,208 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from collections.abc import Iterator
 
-from piot_firstboot import config, device, idle, state
-from piot_firstboot.apply import apply, mark, scopes
+from piot_firstboot import idle, intake, ledger, trial, vault, wake
+from piot_firstboot.config import Config
+from piot_firstboot.converge import (
+    apply_parts,
+    gone_apps,
+    lines,
+    pending,
+    preview,
+    remove_apps,
+    with_leaving,
+)
 from piot_firstboot.errors import ApplyError, ConfigError
+from piot_firstboot.found import STORED
+from piot_firstboot.intake import Intake
+from piot_firstboot.ledger import Outcome, Row
 from piot_firstboot.notify import say
-from piot_firstboot.plan import Change, File
-from piot_firstboot.render import render_config
-from piot_firstboot.report import Report, publish
+from piot_firstboot.plan import Change
+from piot_firstboot.report import Report, last, log, publish, with_lines
 from piot_firstboot.system import System
 
-_SCOPE = "conf"
-_APP_SCOPE = "app."
-_LOCK = "/run/piot/conf.lock"
+_SETUP = 1800.0  # seconds, as piot-setup.service has
+_LATER = "needs the network or more time: piot-setup.service does it"
+_AGAIN = "correct it, or try the same again: sudo piot apply --all"
 
 
-def converge(system: System, *, boot: bool = False, dry_run: bool = False) -> Report:
+def converge(system: System, *, boot: bool = False, everything: bool = False) -> Report:
     """Read, judge and apply piot.conf; report; stamp last, and only after full success.
 
     With `boot` nothing is waited for, because the units of the boot wait for this one. A wrong
-    file applies nothing and leaves in force what was applied before. Raises ApplyError when
-    another run is at work.
+    file applies nothing and leaves in force what was applied before; a section that did not
+    change is left alone unless `everything` is asked for. Raises ApplyError when another run is
+    at work.
     """
-    path = idle.conf_path(system.root.rstrip("/"))
+    path = intake.find(system)
     if not path:
-        where = "/boot/firmware/piot.conf"
-        return Report(True, f"there is no piot.conf; write one to {where}, then: sudo piot apply")
-    data = system.read(path) or b""
-    if dry_run:
-        return _converge(system, path, data, boot=False, dry_run=True)
-    with system.lock(_LOCK, wait=False) as held:
-        if not held:
-            raise ApplyError("piot.conf is being applied", "systemctl status piot-firstboot")
-        report = _converge(system, path, data, boot=boot, dry_run=False)
-        refused = publish(system, report)
-        if refused:
-            say(refused)
-        # The stamp says: applied and reported. After a failure even the former file is new.
-        stamp = idle.boot_stamp(path, data)
-        if not report.ok:
-            system.remove(idle.BOOT_STAMP)
-        elif system.read(idle.BOOT_STAMP) != stamp:
-            system.write(idle.BOOT_STAMP, stamp)
+        return _nothing()
+    with intake.locked(system):
+        try:
+            taken = intake.read(system, path)
+        except ConfigError as error:
+            report = _wrong(path, error)
+        except ApplyError as error:
+            report = Report(False, f"{path}: {error}", path, next_step=error.hint or _mend(path))
+        else:
+            return _apply(system, taken, boot=boot, everything=everything)
+        _publish(system, report)
+        # After a failure even the former file is new.
+        system.remove(idle.BOOT_STAMP)
         return report
 
 
-def _converge(system: System, path: str, data: bytes, *, boot: bool, dry_run: bool) -> Report:
-    """Apply the file, or say what that would change."""
-    name = path.rpartition("/")[2]
+def plan(system: System, *, everything: bool = False) -> tuple[Report, tuple[Change, ...]]:
+    """Tell what `converge` would change, without changing anything."""
+    path = intake.find(system)
+    if not path:
+        return _nothing(), ()
     try:
-        wanted = config.parse(data, name, zones=device.zones(system))
+        taken = intake.read(system, path)
     except ConfigError as error:
-        count = len(error.problems)
-        headline = f"{path}: {count} problem{'s' * (count > 1)}; nothing was changed"
-        return Report(False, headline, path, error.problems, next_step=_mend(path))
-    items = render_config(wanted, device.facts(system))
-    gone = _gone(system, {app.name for app in wanted.apps})
-    if dry_run:
-        changes = [c for scope in gone for c in apply(system, scope, (), dry_run=True)]
-        changes += apply(system, _SCOPE, items, dry_run=True)
-        return Report(True, _headline(path, changes, dry_run=True), path, (), _words(changes))
-    try:
-        changes = _remove_apps(system, gone)
-        changes += apply(system, _SCOPE, items, wait=not boot, say=say)
-    except ApplyError as error:
-        return Report(False, f"{path}: {error}", path, next_step=error.hint or _mend(path))
-    except OSError as error:
-        headline = f"{path}: {error.filename or 'the system'}: {error.strerror}"
-        return Report(False, headline, path, next_step="sudo piot apply")
-    _wake_polls(system, changes)
-    return Report(True, _headline(path, changes), path, (), _words(changes))
+        return _wrong(path, error), ()
+    book = ledger.load(system)
+    parts = with_leaving(system, book, taken.parts)
+    changes = preview(system, parts, pending(book, parts, everything=everything))
+    gone = gone_apps(system, {app.name for app in taken.config.apps})
+    changes += tuple(Change("remove", f"app {app}") for app in gone)
+    return Report(True, _headline(path, changes, dry_run=True), path), changes
 
 
-def _gone(system: System, apps: set[str]) -> list[str]:
-    """List the scopes of apps that piot.conf no longer names."""
-    names = [scope for scope in scopes(system) if scope.startswith(_APP_SCOPE)]
-    return [scope for scope in names if scope.removeprefix(_APP_SCOPE) not in apps]
+def follow_up(system: System, report: Report) -> Report:
+    """Let piot-setup.service complete the work, wait for that, and return the report after it.
 
-
-def _remove_apps(system: System, gone: list[str]) -> list[Change]:
-    """Stop and remove the units of apps that left; the data they wrote stays."""
-    changes: list[Change] = []
-    for scope in gone:
-        app = scope.removeprefix(_APP_SCOPE)
-        changes += apply(system, scope, (), say=say)
-        for made in (state.folder(app), f"/var/cache/piot-{app}", f"/run/piot-{app}"):
-            system.remove_tree(made)
-        system.remove(f"/var/lib/piot-{app}")  # only if the app never wrote to it
-    return changes
-
-
-def _wake_polls(system: System, changes: list[Change]) -> None:
-    """Let every app look again, and soon, when what its units are made of changed.
-
-    That is the app's settings, a secret, or the host name. What failed for want of something may
-    work now, so its wait is over.
+    A unit of its own, because a change of the network may end the session that this runs in.
     """
-    files = [c.item.path for c in changes if isinstance(c.item, File)]
-    if not any(path.startswith(("/var/lib/piot/", "/etc/hostname")) for path in files):
-        return
-    system.remove_tree(idle.POLL_STAMP)
-    for app in state.apps(system):
-        mark(system, f"{_APP_SCOPE}{app}", files)
-        with system.lock(state.lock(app), wait=False) as free:
-            record = state.load(system, app)
-            final = tuple(failure for failure in record.bad if failure.deterministic)
-            if free and final != record.bad:
-                state.save(system, replace(record, bad=final))
-        if system.live:
-            unit = f"piot-deploy@{app}.service"
-            system.run(("systemctl", "start", "--no-block", unit))
+    if not system.live or not system.exists(intake.TODO):
+        return report
+    say("piot-setup.service goes on with what needs the network or more time")
+    system.run(("systemctl", "start", "piot-setup.service"), timeout=_SETUP)
+    return last(system) or report
 
 
-def _headline(path: str, changes: list[Change], *, dry_run: bool = False) -> str:
+def _apply(system: System, taken: Intake, *, boot: bool, everything: bool) -> Report:
+    """Apply a good piot.conf and tell what became of it."""
+    book = ledger.load(system)
+    everyone = with_leaving(system, book, taken.parts)
+    early = tuple(part for part in everyone if not part.late)
+    todo = pending(book, early, everything=everything)
+    late = pending(book, (part for part in everyone if part.late), everything=everything)
+    if system.live and any(part.section.startswith(trial.SECTIONS) for part in todo):
+        trial.begin(system, taken.facts.network)
+    gone = gone_apps(system, {app.name for app in taken.config.apps})
+    changes = remove_apps(system, gone, say)
+    outcomes = apply_parts(system, book, early, todo, wait=not boot, say=say)
+    waiting = [Outcome(part, Row("", "waiting", _LATER)) for part in late]
+    outcomes += tuple(waiting)
+    book = book.noted(outcomes)
+    ledger.save(system, book)
+    changes += tuple(change for outcome in outcomes for change in outcome.changes)
+    failed = [outcome for outcome in outcomes if outcome.row.state == "failed"]
+    note = _conceal(system, taken, outcomes) if system.live else ""
+    report = Report(
+        not any(outcome.row.state in ("failed", "refused") for outcome in outcomes),
+        _headline(taken.path, changes, outcomes=outcomes),
+        taken.path,
+        changes=tuple(map(str, changes)),
+        notes=(note,) if note else (),
+        next_step=_next(taken.path, outcomes),
+    )
+    report = with_lines(report, lines(taken.config, book, outcomes))
+    if waiting or trial.is_open(system):
+        system.write(intake.TODO, b"")
+    # The stamp says: applied and reported. A part that failed is tried again at the next boot.
+    stamp = idle.boot_stamp(taken.path, system.read(taken.path) or b"")
+    plain = not system.live and any(_unstored(taken))
+    if failed or note or plain:
+        system.remove(idle.BOOT_STAMP)
+    elif system.read(idle.BOOT_STAMP) != stamp:
+        system.write(idle.BOOT_STAMP, stamp)
+    _publish(system, report, taken.config)
+    wake.changed(system, changes)
+    return report
+
+
+def _conceal(system: System, taken: Intake, outcomes: tuple[Outcome, ...]) -> str:
+    """Move secrets that were applied from the file to the store; return why not, if so.
+
+    Those of a section that failed stay: the person will want to see what they wrote.
+    """
+    failed = {s for o in outcomes if o.row.state == "failed" for s in o.part.sections}
+    entries = []
+    for part in taken.config.found:
+        for key, entry in part.entries.items():
+            row = part.rows.get(key) or part.rows["*"]
+            if not row.stored or entry.value == STORED or part.block.name in failed:
+                continue
+            # What a power cut left half overwritten is in the store already.
+            if key not in part.from_store:
+                name = key if row.key == "*" else f"{part.block.name}.{key}"
+                value = part.values[key if row.key == "*" else row.attribute]
+                vault.put(system, name, taken.keeps.get(name, value))
+            entries.append(entry)
+    return vault.conceal(system, taken.path, taken.data, entries) if entries else ""
+
+
+def _unstored(taken: Intake) -> Iterator[str]:
+    """List the keys whose secret still stands in the file; on a tree it stays there."""
+    for part in taken.config.found:
+        for key, entry in part.entries.items():
+            if (part.rows.get(key) or part.rows["*"]).stored and entry.value != STORED:
+                yield key
+
+
+def _publish(system: System, report: Report, config: Config | None = None) -> None:
+    """Write the report, and say so when the boot partition does not take it."""
+    refused = publish(system, report, log(system, config))
+    if refused:
+        say(refused)
+
+
+# -- words --------------------------------------------------------------------------------------
+
+
+def _nothing() -> Report:
+    """Say that there is no piot.conf, which is no mistake."""
+    where = "/boot/firmware/piot.conf"
+    return Report(True, f"there is no piot.conf; write one to {where}, then: sudo piot apply")
+
+
+def _wrong(path: str, error: ConfigError) -> Report:
+    """Say what is wrong with a file, all of it."""
+    count = len(error.problems)
+    headline = f"{path}: {count} problem{'s' * (count > 1)}; nothing was changed"
+    return Report(False, headline, path, error.problems, next_step=_mend(path))
+
+
+def _headline(
+    path: str,
+    changes: tuple[Change, ...],
+    *,
+    outcomes: tuple[Outcome, ...] = (),
+    dry_run: bool = False,
+) -> str:
     """Sum up in one line."""
-    if not changes:
-        return f"{path} is applied; nothing to change"
     count = f"{len(changes)} change{'s' * (len(changes) > 1)}"
-    return f"{path}: {count} to make" if dry_run else f"{path} is applied: {count} made"
+    if dry_run:
+        return f"{path}: {count} to make" if changes else f"{path} is applied; nothing to change"
+    bad = [o for o in outcomes if o.row.state in ("failed", "refused")]
+    if bad:
+        first = bad[0]
+        more = f" (and {len(bad) - 1} more)" if len(bad) > 1 else ""
+        return f"{path}: [{first.part.section}] {first.row.state}: {first.row.reason}{more}"
+    done = f"{path} is applied"
+    later = [o.part.section for o in outcomes if o.row.state == "waiting"]
+    text = f"{done}: {count} made" if changes else f"{done}; nothing to change"
+    return f"{text}; [{'], ['.join(later)}] to be completed" if later else text
 
 
-def _words(changes: list[Change]) -> tuple[str, ...]:
-    """Say each change in words."""
-    return tuple(str(change) for change in changes)
+def _next(path: str, outcomes: tuple[Outcome, ...]) -> str:
+    """Say what to do about the first thing that went wrong."""
+    bad = [o for o in outcomes if o.row.state in ("failed", "refused")]
+    return (bad[0].row.hint or _mend(path)) if bad else ""
 
 
 def _mend(path: str) -> str:

@@ -10,6 +10,7 @@ subprocess, json or argparse cost 20 to 30 each. tests/unit/test_idle.py holds t
 
 import os
 import select
+import time
 import zlib
 
 from piot_firstboot import __version__
@@ -17,6 +18,8 @@ from piot_firstboot.git import CONTAINED, ENVIRONMENT
 
 BOOT_STAMP = "/var/lib/piot/boot.stamp"
 POLL_STAMP = "/run/piot/poll"  # a directory: one stamp an app, gone with each boot
+FALLBACK_DUE = "/run/piot/fallback.due"  # seconds since boot; there while nothing is connected
+CAPTIVE = "/etc/NetworkManager/dnsmasq-shared.d/piot-fallback.conf"  # there while it is open
 ANCHORS = "/run/piot/ca"  # a directory: one CA an app
 _FOLDERS = ("/boot/firmware", "/boot", "/etc/piot")
 _PATIENCE = 60  # seconds for the remote's answer
@@ -30,6 +33,8 @@ def answers(argv: list[str]) -> bool:
             return unchanged("")
         case ["deploy", app] if "/" not in app:
             return unmoved("", app)
+        case ["fallback"]:
+            return needless("")
     return False
 
 
@@ -100,6 +105,45 @@ def unmoved(root: str, app: str) -> bool:
         return False
     tips = dict(line.split("\t")[::-1] for line in out.split("\n") if "\t" in line)
     return tips.get(f"{ref}^{{}}", tips.get(ref)) == commit
+
+
+# -- the way out --------------------------------------------------------------------------------
+
+
+def needless(root: str) -> bool:
+    """Tell whether the fallback has nothing to do: there is a way out, or time left to find one."""
+    due = fallback_due(root)
+    if routed(root):
+        return due is None and not os.path.lexists(root + CAPTIVE)
+    return due is not None and time.clock_gettime(time.CLOCK_BOOTTIME) < due
+
+
+def fallback_due(root: str) -> float | None:
+    """Return when the fallback may open its access point; None when that was not set."""
+    try:
+        return float(_read(root + FALLBACK_DUE) or b"")
+    except ValueError:
+        return None
+
+
+def routed(root: str) -> bool:
+    """Tell whether there is a default route, v4 or v6; proc_pid_net(5), Linux' route.h."""
+    for line in (_read(root + "/proc/net/route") or b"").split(b"\n")[1:]:
+        words = line.split()
+        # The columns: interface, destination, gateway, flags (up: 1, reject: 0x200), …, mask.
+        if len(words) > 7 and words[1] == words[7] == b"00000000" and _usable(words[3]):
+            return True
+    for line in (_read(root + "/proc/net/ipv6_route") or b"").split(b"\n"):
+        words = line.split()
+        # Destination, its length, …, flags, interface. Linux has one that rejects, on lo.
+        if len(words) > 9 and words[1] == b"00" and words[9] != b"lo" and _usable(words[8]):
+            return True
+    return False
+
+
+def _usable(flags: bytes) -> bool:
+    """Tell whether a route with these flags is up and leads anywhere."""
+    return int(flags, 16) & 0x201 == 1
 
 
 def _output(argv: tuple[str, ...], more: dict[str, str]) -> str | None:

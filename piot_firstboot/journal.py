@@ -14,3 +14,19 @@ def tail(unit: str, since: float, count: int = 5) -> tuple[str, ...]:
         reader.seek_realtime(datetime.fromtimestamp(since))
         messages = [str(entry.get("MESSAGE", "")) for entry in reader]
     return tuple(message for message in messages if message)[-count:]
+
+
+def recent(count: int = 200) -> tuple[str, ...]:
+    """Return the last lines that PioT itself printed, each with its time."""
+    from systemd import journal
+
+    with journal.Reader() as reader:
+        reader.add_match(SYSLOG_IDENTIFIER="piot")
+        reader.seek_tail()
+        entries: list[dict[str, object]] = []
+        while len(entries) < count and (entry := reader.get_previous()):
+            entries.append(entry)
+    return tuple(
+        f"{entry['__REALTIME_TIMESTAMP']:%Y-%m-%d %H:%M:%S} {entry.get('MESSAGE', '')}"
+        for entry in reversed(entries)
+    )

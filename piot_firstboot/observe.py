@@ -4,17 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
+from piot_firstboot import live, vault
 from piot_firstboot.errors import ApplyError
-from piot_firstboot.plan import (
+from piot_firstboot.items import (
+    Credential,
     Directory,
     File,
-    Hostname,
     Item,
     Lines,
     Login,
+    Package,
+    State,
     Symlink,
     SystemUser,
     Unit,
+    Word,
     key,
 )
 from piot_firstboot.system import System
@@ -30,7 +34,9 @@ def observe(system: System, items: Iterable[Item], before: Iterable[str]) -> dic
     for entry in before:
         kind, _, rest = entry.partition(" ")
         name = f"lines {rest.partition(' ')[0]}" if kind == "line" else entry
-        known = kind in ("file", "directory", "symlink", "line", "user") and name not in found
+        known = (
+            kind in ("file", "directory", "symlink", "line", "user", "secret") and name not in found
+        )
         if known and (now := _look(system, name)) is not None:
             found[name] = now
     for unit in _look_units(system, [item for item in items if isinstance(item, Unit)]):
@@ -47,8 +53,18 @@ def _look(system: System, entry: str) -> Item | None:
             return SystemUser(name, row[5]) if row else None
         case "login":
             return _look_login(system, name)
-        case "kernel":
-            return Hostname(system.hostname())
+        case "state":
+            return State(name, live.read(system, name))
+        case "word":
+            return _look_word(system, *name.split(" "))
+        case "secret":
+            try:
+                value = vault.get(system, name)
+            except vault.Unopenable:
+                value = ""  # sealed with another key: to be replaced
+            return None if value is None else Credential(name, value)
+        case "package":
+            return _look_package(system, name)
     there = system.entry(name)
     if there is None:
         return None
@@ -66,6 +82,25 @@ def _look(system: System, entry: str) -> Item | None:
         case _, "file":
             return File(name, system.read(name) or b"", *access)
     raise ApplyError(f"{name} is a {there.kind}", "move it away, then run: sudo piot apply")
+
+
+def _look_word(system: System, path: str, name: str) -> Word | None:
+    """Read one word of a one-line file; a file that is not there is left so."""
+    data = system.read(path)
+    values = [
+        w.partition("=")[2]
+        for w in (data or b"").decode("utf-8", "replace").split()
+        if w.partition("=")[0] == name
+    ]
+    if len(values) > 1:
+        return Word(path, name, " ".join(values))
+    return Word(path, name, values[0]) if values else None
+
+
+def _look_package(system: System, name: str) -> Package | None:
+    """Ask dpkg whether a package is installed, and whole."""
+    result = system.run(("dpkg-query", "--show", "--showformat=${db:Status-Status}", name))
+    return Package(name) if result.out == "installed" else None
 
 
 def _look_login(system: System, name: str) -> Login | None:

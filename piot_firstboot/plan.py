@@ -1,143 +1,61 @@
-"""The desired state, and what separates the system from it.
+"""What separates the system from its desired state.
 
-A `Plan` lists items: files, links, lines, accounts, units. `diff` compares them with what was
-observed and with what PioT made earlier under the same scope, and returns the changes, in the
-one order in which they are safe to perform.
+`diff` compares items with what was observed and with what PioT made earlier under the same
+scope, and returns the changes, in the one order in which they are safe to perform.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import astuple, dataclass
+from hashlib import blake2b
 
-
-@dataclass(frozen=True, slots=True)
-class File:
-    """A regular file that is wholly PioT's. `secret` keeps its content out of every report.
-
-    `check` is a command that must accept the new content before it replaces the old one; the
-    word `{}` in it stands for the path of the temporary file (`visudo -cf {}`). With `keep` the
-    file stays when it is no longer wanted, because the machine needs one.
-    """
-
-    path: str
-    content: bytes = field(repr=False)
-    mode: int = 0o644
-    owner: str = "root"
-    group: str = "root"
-    secret: bool = False
-    check: tuple[str, ...] = ()
-    keep: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class Directory:
-    """A directory; removed again only when it is empty."""
-
-    path: str
-    mode: int = 0o755
-    owner: str = "root"
-    group: str = "root"
-
-
-@dataclass(frozen=True, slots=True)
-class Symlink:
-    """A symbolic link with this literal target; `keep` as of a File."""
-
-    path: str
-    target: str
-    keep: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class Lines:
-    """Lines within a file that others write too.
-
-    Present lines stay where they are, missing ones are appended; lines that PioT added earlier
-    and no longer wants are taken out. Any other line with `replaces` for its first word is dropped.
-    """
-
-    path: str
-    lines: tuple[str, ...]
-    replaces: str = ""
-    mode: int = 0o644
-    owner: str = "root"
-    group: str = "root"
-
-
-@dataclass(frozen=True, slots=True)
-class Hostname:
-    """The host name of the running kernel, as sethostname(2) sets it."""
-
-    name: str
-
-
-@dataclass(frozen=True, slots=True)
-class Login:
-    """A person's account. None leaves a property as it is; accounts are never removed.
-
-    `password_hash` is in crypt(5) format. `groups` are added, and those in `not_groups` left.
-    """
-
-    name: str
-    password_hash: str | None = field(default=None, repr=False)
-    groups: tuple[str, ...] = ()
-    not_groups: tuple[str, ...] = ()
-    shell: str = "/bin/bash"
-
-
-@dataclass(frozen=True, slots=True)
-class SystemUser:
-    """A system user and group of the same name, without a login (systemd-sysusers)."""
-
-    name: str
-    home: str
-    comment: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class Unit:
-    """What a unit shall be doing.
-
-    `enabled` and `active` None leave that as it is. When one of the files in `because` changed,
-    `on_change` says what an already active unit must do: `restart`, `reload` or nothing; with
-    `start` the unit is started whenever they changed, active or not (a job that runs once a
-    commit). `wait` bounds the start in seconds.
-    """
-
-    name: str
-    active: bool | None = None
-    enabled: bool | None = None
-    on_change: str = ""
-    because: tuple[str, ...] = ()
-    wait: float = 90.0
-
-
-Item = File | Directory | Symlink | Lines | Hostname | Login | SystemUser | Unit
-
-
-def key(item: Item) -> str:
-    """Name an item as the ownership record does: its kind, a blank, its path or name."""
-    match item:
-        case Hostname():
-            return "kernel hostname"
-        case Login(name=name) | SystemUser(name=name) | Unit(name=name):
-            return f"{_KINDS[type(item)]} {name}"
-        case _:
-            return f"{_KINDS[type(item)]} {item.path}"
-
+from piot_firstboot.items import (
+    Credential,
+    Directory,
+    File,
+    Item,
+    Lines,
+    Login,
+    Package,
+    State,
+    Symlink,
+    SystemUser,
+    Unit,
+    Word,
+    key,
+)
 
 _UNITS = "/etc/systemd/system"
 
-_KINDS: dict[type, str] = {
-    File: "file",
-    Directory: "directory",
-    Symlink: "symlink",
-    Lines: "lines",
-    Login: "login",
-    SystemUser: "user",
-    Unit: "unit",
-}
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """What one section of piot.conf comes to; it has an ownership record of its own.
+
+    `section` is its header (`wifi.home`); `covers` names further ones that ended up in it. `late`
+    parts need the network or much time: piot-setup.service does them, not the boot.
+    """
+
+    section: str
+    items: tuple[Item, ...]
+    late: bool = False
+    covers: tuple[str, ...] = ()
+
+    @property
+    def scope(self) -> str:
+        """Name the ownership record."""
+        return f"{'late' if self.late else 'conf'}.{self.section}"
+
+    @property
+    def sections(self) -> tuple[str, ...]:
+        """List the headers of the file that this part answers for."""
+        return (self.section, *self.covers)
+
+    def fingerprint(self, secret: bytes) -> str:
+        """Tell one desired state from another; `secret` keeps guesses at passwords costly."""
+        rows = [(key(item), astuple(item)) for item in self.items]
+        return blake2b(repr(rows).encode(), key=secret[:64], digest_size=16).hexdigest()
 
 
 @dataclass(frozen=True, slots=True)
@@ -170,7 +88,7 @@ def owned(items: Iterable[Item]) -> tuple[str, ...]:
         match item:
             case Lines():
                 entries += [f"line {item.path} {line}" for line in item.lines]
-            case Login() | Hostname() | File(keep=True) | Symlink(keep=True):
+            case Login() | State() | Word() | Package() | File(keep=True) | Symlink(keep=True):
                 pass
             case Unit(name=name) if not name.startswith("piot-"):
                 pass
@@ -180,18 +98,22 @@ def owned(items: Iterable[Item]) -> tuple[str, ...]:
 
 
 def diff(
-    items: Iterable[Item], current: Mapping[str, Item], before: Iterable[str] = ()
+    items: Iterable[Item],
+    current: Mapping[str, Item],
+    before: Iterable[str] = (),
+    spared: frozenset[str] = frozenset(),
 ) -> tuple[Change, ...]:
     """Return the changes that lead from `current` to `items`, in the order to perform them.
 
     `current` maps the key of each item, and of each removable entry of `before`, to what was
     found; a missing key means that there is nothing. `before` is the ownership record of the
-    same scope: what stands in it and is no longer wanted is removed. An entry `pending PATH` in
+    same scope: what stands in it and is no longer wanted is removed, unless another scope wants it
+    (`spared`). An entry `pending PATH` in
     it is a file that was written by a run which ended before the units had followed.
     """
     items, before = tuple(items), tuple(before)
     wanted = set(owned(items))
-    gone = [entry for entry in before if entry not in wanted]
+    gone = [entry for entry in before if entry not in wanted and entry not in spared]
     changes = [Change("stop", f"unit {name}") for name in _leaving(gone)]
     changes += _removals(gone, current, {key(item) for item in items})
     written = {change.key.partition(" ")[2] for change in changes}
@@ -222,13 +144,15 @@ def _leaving(gone: Iterable[str]) -> list[str]:
 
 def _rank(item: Item) -> int:
     """Put accounts before the files they own, and directories before what lies in them."""
-    order = (SystemUser, Login, Directory, File, Symlink, Lines, Hostname)
+    order = (Package, SystemUser, Login, Directory, Credential, File, Symlink, Lines, Word, State)
     return order.index(type(item)) if type(item) in order else len(order)
 
 
 def _removals(gone: list[str], current: Mapping[str, Item], wanted: set[str]) -> list[Change]:
     """Remove links and files first, then directories from the deepest up, then users."""
-    on_disk = [e for e in gone if e.partition(" ")[0] in ("file", "symlink") and e in current]
+    on_disk = [
+        e for e in gone if e.partition(" ")[0] in ("file", "symlink", "secret") and e in current
+    ]
     folders = sorted((e for e in gone if e.startswith("directory ") and e in current), reverse=True)
     users = [e for e in gone if e.startswith("user ") and e in current]
     # A shared file that no item names any more still loses the lines that PioT put there.

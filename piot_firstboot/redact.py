@@ -7,28 +7,24 @@ import json
 from collections.abc import Iterable, Iterator
 from urllib.parse import quote, quote_plus
 
-from piot_firstboot import settings
 from piot_firstboot.config import Config
+from piot_firstboot.found import STORED
 
 MASK = "***"
 SHORTEST = 4  # characters; redacting shorter values would make any text unreadable
 
 
 def secret_values(config: Config) -> tuple[str, ...]:
-    """List the values of all keys that SETTINGS marks as secret, each once."""
-    holders: dict[str, tuple[object, ...]] = {
-        "device": (config.device,),
-        "user": config.accounts,
-        "ssh": (config.ssh,),
-        "app": config.apps,
-    }
-    found = [value for _, value in config.secrets]
-    for row in settings.SETTINGS:
-        if row.sensitivity == "secret" and row.key != "*":
-            for holder in holders[row.section]:
-                value = getattr(holder, row.attribute)
-                found += value if row.many else (value,)
-    return tuple(dict.fromkeys(value for value in found if value))
+    """List the values of all keys whose row says that they are secret, each once."""
+    found = []
+    for part in config.found:
+        for key, entry in part.entries.items():
+            row = part.rows.get(key) or part.rows["*"]
+            if row.sensitivity == "secret":
+                value = part.values.get(key if row.key == "*" else row.attribute)
+                # Both what is meant and what was written.
+                found += [str(value), entry.value] if value != entry.value else [str(value)]
+    return tuple(dict.fromkeys(value for value in found if value not in ("", STORED)))
 
 
 def redact(text: str, secrets: Iterable[str]) -> str:

@@ -10,17 +10,16 @@ import re
 from collections.abc import Callable, Iterable
 from posixpath import normpath
 
-from piot_firstboot import repository
+from piot_firstboot import repository, vault
 from piot_firstboot.errors import ApplyError
+from piot_firstboot.items import File, Item
 from piot_firstboot.manifest import Manifest, parse
-from piot_firstboot.plan import File, Item
 from piot_firstboot.render.app_units import Release, render_app
 from piot_firstboot.state import folder
 from piot_firstboot.system import System
 
 MANIFEST = ".piot.yaml"
 SYSTEMD = {"bookworm": 252, "trixie": 257}  # the version that each Debian release has
-SECRETS = "/var/lib/piot/secrets"
 _SEARCH = ("/usr/local/bin", "/usr/bin", "/bin", "/usr/local/sbin", "/usr/sbin", "/sbin")
 
 
@@ -69,10 +68,7 @@ def render(
 
     Raises ConfigError when programs are not found, Lacking when a secret is not on the device.
     """
-    missing = sorted(set(declared.secrets) - set(system.names(SECRETS)))
-    if missing:
-        hint = f"add to piot.conf: [secrets] {missing[0]} = …, then run: sudo piot apply"
-        raise Lacking(f"secrets not on this device: {', '.join(missing)}", hint)
+    _need(system, declared.secrets)
     path = place(app, commit)
     release = Release(
         app=app,
@@ -81,14 +77,27 @@ def render(
         hostname=hostname(system),
         systemd=systemd_version(system),
         resolve=program_finder(system, path),
+        plain=vault.plain(system),
     )
     return render_app(declared, release, run_commit_jobs=run_commit_jobs)
 
 
-def secret_values(system: System) -> tuple[str, ...]:
-    """Return every secret on the device, for redacting."""
-    found = (system.read(f"{SECRETS}/{name}") or b"" for name in system.names(SECRETS))
-    return tuple(value.decode("utf-8", "replace") for value in found if value)
+def _need(system: System, secrets: Iterable[str]) -> None:
+    """Make sure that a unit can be given these secrets; raises Lacking."""
+    missing = sorted(set(secrets) - set(vault.names(system)))
+    if missing:
+        hint = (
+            f"add to piot.conf: [secrets] {missing[0]} = …, then run: sudo piot apply; "
+            f"or run: sudo piot secret set {missing[0]}"
+        )
+        raise Lacking(f"secrets not on this device: {', '.join(missing)}", hint)
+    try:
+        for name in secrets:
+            vault.get(system, name)
+    except vault.Unopenable as error:
+        # Else the unit would fail for want of it, and its commit be blamed.
+        if system.live:
+            raise Lacking(str(error), error.hint) from None
 
 
 def hostname(system: System) -> str:

@@ -127,6 +127,22 @@ def ref(text: str) -> str:
     return text
 
 
+_PORTS = {"https": 443, "http": 80, "ssh": 22, "git": 9418}
+
+
+def endpoint(address: str) -> tuple[str, int] | None:
+    """Return host and port of the server that holds a repository; None for one on the device."""
+    scheme, separator, rest = address.partition("://")
+    if separator and scheme in _PORTS:
+        place = rest.partition("/")[0].rpartition("@")[2]
+        match = re.fullmatch(r"(\[[^]]*\]|[^:]*)(?::([0-9]+))?", place)
+        return (match[1].strip("[]"), int(match[2] or _PORTS[scheme])) if match else None
+    if not separator and not address.startswith("/") and ":" in address:
+        scp = re.match(r"(?:[^@/]*@)?(\[[^]]*\]|[^:]*):", address)
+        return (scp[1].strip("[]"), _PORTS["ssh"]) if scp else None
+    return None
+
+
 def app_name(text: str) -> str:
     """Read the name of an app; its units, user and directories carry it."""
     if text in RESERVED or text.startswith("device-"):

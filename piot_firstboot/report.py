@@ -1,73 +1,196 @@
-"""What PioT did, for a person with the SD card in a laptop, and for programs."""
+"""What PioT did, for a person with the SD card in a laptop, and for programs.
+
+The report on the boot partition is made anew after each phase: piot.conf, what needed the
+network, and each deployment.
+"""
 
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass, replace
+from typing import Any
 
+from piot_firstboot import journal, state, vault
+from piot_firstboot.config import Config
 from piot_firstboot.errors import Problem
+from piot_firstboot.redact import redact, secret_values
 from piot_firstboot.system import System
 
 REPORT = "/var/lib/piot/report.json"
-SCHEMA = 1
+TEXT = "piot-report.txt"
+SCHEMA = 2
 _MOST = 64 * 1024  # bytes on the boot partition
+_LOG_LINES = 200
+_LOG_HEAD = "Log:"
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """What became of one line of piot.conf; `next_step` says what to do about it."""
+
+    line: int
+    section: str
+    key: str
+    state: str
+    why: str = ""
+    next_step: str = ""
+
+    def __str__(self) -> str:
+        """Write it for people."""
+        text = f"{self.line:5}  [{self.section}] {self.key}: {self.state}"
+        if self.why:
+            text += f": {self.why}"
+        return f"{text}\n       {self.next_step}" if self.next_step else text
 
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """The outcome of applying one piot.conf. `changes` are in words, secrets never in them."""
+    """The outcome of applying one piot.conf. `changes` are in words, secrets never in them.
+
+    `notes` are facts that belong to no line, such as how far the clock was off.
+    """
 
     ok: bool
     headline: str
     source: str = ""
     problems: tuple[Problem, ...] = ()
+    lines: tuple[Line, ...] = ()
     changes: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
     next_step: str = ""
 
     def text(self) -> str:
-        """Render for people: the headline first, then problems, changes and what to do."""
+        """Render for people: the headline first, then problems, lines, changes, what to do."""
         blocks = [self.headline]
         blocks += [str(problem) for problem in self.problems]
+        if self.lines:
+            name = self.source.rpartition("/")[2]
+            blocks.append("\n".join([f"{name}, line by line:", *map(str, self.lines)]))
         if self.changes:
             blocks.append("\n".join(["Changes:", *(f"  {change}" for change in self.changes)]))
+        blocks += self.notes
         if self.next_step:
             blocks.append(f"Next: {self.next_step}")
         return "\n\n".join(blocks) + "\n"
 
-    def json(self) -> str:
-        """Render for programs.
+    def values(self) -> dict[str, Any]:
+        """Return what programs read.
 
-        Keys: schema, ok, headline, source, problems (source, line, column, message, hint),
-        changes, next.
+        Keys: schema, ok, headline, source, problems (source, line, column, message, hint), lines
+        (line, section, key, state, why, next), changes, notes, next. A state is applied,
+        unchanged, refused, failed, waiting or noted.
         """
-        values = {
+        rows = [asdict(line) for line in self.lines]
+        for row in rows:
+            row["next"] = row.pop("next_step")
+        return {
             "schema": SCHEMA,
             "ok": self.ok,
             "headline": self.headline,
             "source": self.source,
             "problems": [problem.values() for problem in self.problems],
+            "lines": rows,
             "changes": self.changes,
+            "notes": self.notes,
             "next": self.next_step,
         }
-        return json.dumps(values, indent=1) + "\n"
+
+    def json(self) -> str:
+        """Render for programs."""
+        return json.dumps(self.values(), indent=1) + "\n"
 
 
-def publish(system: System, report: Report) -> str:
+def publish(system: System, report: Report, log: Iterable[str] = ()) -> str:
     """Write the report where people and programs look; nothing is written when it is the same.
 
-    Returns "" or why the boot partition did not take it (full or read-only): no reason to fail.
+    `log` is set below the rest, secrets already taken out. Returns "" or why the boot partition
+    did not take it (full or read-only): no reason to fail.
     """
     _write(system, REPORT, report.json().encode())
-    if not report.source.startswith("/boot"):
+    return _put_text(system, report.source, report.text(), log)
+
+
+def refresh(system: System, log: Iterable[str] = ()) -> str:
+    """Write the report on the boot partition again, after a deployment."""
+    report = last(system)
+    return _put_text(system, report.source, report.text(), log) if report else ""
+
+
+def log(system: System, config: Config | None = None) -> tuple[str, ...]:
+    """Return what PioT printed last, without any secret that the file or the store holds."""
+    if not system.live:
+        return ()
+    secrets = (*(secret_values(config) if config else ()), *vault.values(system))
+    return tuple(redact(line, secrets) for line in journal.recent(_LOG_LINES))
+
+
+def last(system: System) -> Report | None:
+    """Return the last report on piot.conf."""
+    data = system.read(REPORT)
+    values = json.loads(data) if data else {}
+    if values.get("schema") != SCHEMA:
+        return None
+    lines = [{**row, "next_step": row["next"]} for row in values["lines"]]
+    for row in lines:
+        del row["next"]
+    return Report(
+        values["ok"],
+        values["headline"],
+        values["source"],
+        tuple(Problem(**row) for row in values["problems"]),
+        tuple(Line(**row) for row in lines),
+        tuple(values["changes"]),
+        tuple(values["notes"]),
+        values["next"],
+    )
+
+
+def with_lines(report: Report, lines: Iterable[Line]) -> Report:
+    """Return the report with what became of each line, in the order of the file."""
+    return replace(report, lines=tuple(sorted(lines, key=lambda line: line.line)))
+
+
+def _put_text(system: System, source: str, text: str, log: Iterable[str]) -> str:
+    """Write the report on the boot partition, unless all but its log is the same."""
+    if not source.startswith("/boot"):
         return ""
-    folder = report.source.rpartition("/")[0]
+    apps = [_app(state.load(system, app)) for app in state.apps(system)]
+    text = "\n".join([text, *apps])
+    path = f"{source.rpartition('/')[0]}/{TEXT}"
+    former = (system.read(path) or b"").decode("utf-8", "replace").replace("\r\n", "\n")
+    if former.partition(f"\n{_LOG_HEAD}\n")[0].rstrip("\n") == text.rstrip("\n"):
+        return ""
+    lines = list(log)[-_LOG_LINES:]
     # CRLF, because people open it with whatever their laptop has.
-    data = report.text().replace("\n", "\r\n").encode()[:_MOST]
+    data = _encoded(text, lines)
+    while len(data) > _MOST and lines:
+        lines = lines[len(lines) // 4 + 1 :]
+        data = _encoded(text, lines)
     try:
-        _write(system, f"{folder}/piot-report.txt", data)
+        system.write(path, data[:_MOST])
     except OSError as error:
-        return f"{folder}/piot-report.txt: {error.strerror}"
+        return f"{path}: {error.strerror}"
     return ""
+
+
+def _encoded(text: str, log: list[str]) -> bytes:
+    """Join text and log, with the line ends that every laptop shows well."""
+    whole = "\n".join([text.rstrip("\n"), "", _LOG_HEAD, *log]) + "\n" if log else text
+    return whole.replace("\n", "\r\n").encode()
+
+
+def _app(record: state.Record) -> str:
+    """Write what became of an app's deployments."""
+    lines = [f"App {record.app}: {record.step}"]
+    if record.commit:
+        lines.append(f"  runs {record.commit[:12]}")
+    if record.note:
+        lines.append(f"  {record.note}")
+    for bad in record.bad[:3]:
+        first = bad.reason.splitlines()[0]
+        lines.append(f"  {bad.commit[:12]} failed: {first}")
+    return "\n".join(lines) + "\n"
 
 
 def _write(system: System, path: str, data: bytes) -> None:

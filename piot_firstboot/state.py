@@ -44,6 +44,7 @@ class Source:
     repo: str
     ref: str
     poll: float | None
+    signers: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,7 +138,8 @@ def source(system: System, app: str) -> Source:
     if repo.endswith(".bundle") and "/" not in repo:
         # A bundle beside piot.conf is named without its directory.
         repo = f"{idle.conf_path(system.root.rstrip('/')).rpartition('/')[0]}/{repo}"
-    return Source(values["name"], repo, values["ref"], values["poll"])
+    signers = tuple(values.get("signers", ()))
+    return Source(values["name"], repo, values["ref"], values["poll"], signers)
 
 
 def load(system: System, app: str) -> Record:

@@ -157,6 +157,13 @@ class System:
             (lambda temp: self._check(check, temp, path)) if check else None,
         )
 
+    def overwrite(self, path: str, before: bytes, parts: Mapping[int, bytes]) -> bool:
+        """Write parts of a file in place, by offset, if it still holds `before`; tell whether.
+
+        For what must not stay in the blocks that it lies in. Not whole over a power cut.
+        """
+        return files.overwrite(self.path(path), before, parts)
+
     def symlink(self, path: str, target: str) -> None:
         """Put a symbolic link at `path`, replacing what is there in one step."""
         self.mkdir(os.path.dirname(path))
@@ -180,20 +187,7 @@ class System:
 
     def remove(self, path: str) -> bool:
         """Remove a file, a link or an empty directory; tell whether something went."""
-        real = self.path(path)
-        try:
-            if os.path.isdir(real) and not os.path.islink(real):
-                os.rmdir(real)
-            else:
-                os.unlink(real)
-        except FileNotFoundError:
-            return False
-        except OSError:
-            if os.path.isdir(real):  # it holds something that is not ours
-                return False
-            raise
-        files.sync_directory(os.path.dirname(real))
-        return True
+        return files.remove(self.path(path))
 
     def remove_tree(self, path: str) -> None:
         """Remove a directory and all that is in it, never following links."""

@@ -11,12 +11,12 @@ import random
 import time
 from dataclasses import dataclass, replace
 
-from piot_firstboot import journal, probation, release, repository, state
+from piot_firstboot import journal, probation, release, repository, state, vault
 from piot_firstboot.apply import apply
 from piot_firstboot.errors import ApplyError, ConfigError
+from piot_firstboot.items import Item
 from piot_firstboot.manifest import Manifest
 from piot_firstboot.notify import progress, say
-from piot_firstboot.plan import Item
 from piot_firstboot.redact import redact
 from piot_firstboot.state import Record
 from piot_firstboot.system import System
@@ -239,4 +239,4 @@ def _last_words(
         return ""
     lines = journal.tail(probation.unit_name(app, named[0]), since)
     # The reason goes into the record and the status, where an app's own slip must not last.
-    return redact("".join(f"\n  {line}" for line in lines), release.secret_values(system))
+    return redact("".join(f"\n  {line}" for line in lines), vault.values(system))

@@ -20,6 +20,8 @@ PLACEHOLDERS = ("serial", "serial8", "mac", "mac6", "model")
 _SAMPLES = {"serial": "0" * 16, "serial8": "0" * 8, "mac": "0" * 12, "mac6": "0" * 6, "model": "m"}
 MIN_POLL = 10.0  # seconds; below it a poll would hardly end before the next one
 MAX_SECRET = 32 * 1024
+MIN_PASSWORD = 8
+MAX_PASSWORD = 511  # bytes; CRYPT_MAX_PASSPHRASE_SIZE of crypt(3), without its end
 
 # adduser(8) on Bookworm, NAME_REGEX, the strictest of useradd and adduser on both releases;
 # useradd there takes 32 characters.
@@ -155,6 +157,15 @@ def password_hash(text: str) -> str:
             f"a {prefix} hash ends in {length} characters, this one in {len(match[1])}",
             "it was cut off or something was added; copy it again",
         )
+    return text
+
+
+def login_password(text: str) -> str:
+    """Take the password of a person's account."""
+    if len(text) < MIN_PASSWORD:
+        raise BadValue(f"a password has at least {MIN_PASSWORD} characters", "choose a longer one")
+    if len(text.encode()) > MAX_PASSWORD:
+        raise BadValue(f"a password has at most {MAX_PASSWORD} bytes")
     return text
 
 

@@ -1,14 +1,22 @@
-"""Rendering: one module per domain, values in, items of a plan out."""
+"""Rendering: one module per domain, values in, parts of a plan out."""
 
 from __future__ import annotations
 
 from piot_firstboot.config import Config
 from piot_firstboot.facts import Facts
-from piot_firstboot.plan import Item
-from piot_firstboot.render import apps, clock, hostname, ssh, users
+from piot_firstboot.plan import Part
+from piot_firstboot.render import apps, clock, fallback, hostname, network, secrets, ssh, users
+
+# In the order in which they are applied: a way in first, what needs it last.
+_DOMAINS = (hostname, clock, users, ssh, network, secrets, apps, fallback)
 
 
-def render_config(config: Config, facts: Facts) -> tuple[Item, ...]:
-    """Render all that piot.conf asks for, domain by domain, in a fixed order."""
-    domains = (hostname, clock, users, ssh, apps)
-    return tuple(item for domain in domains for item in domain.render(config, facts))
+def render_config(config: Config, facts: Facts) -> tuple[Part, ...]:
+    """Render all that piot.conf asks for; what one section asks for is one part."""
+    parts: dict[str, Part] = {}
+    for domain in _DOMAINS:
+        for part in domain.render(config, facts):
+            former = parts.get(part.scope)
+            items = (*former.items, *part.items) if former else part.items
+            parts[part.scope] = Part(part.section, items, part.late, part.covers)
+    return tuple(parts.values())

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
+from piot_firstboot import credential
 from piot_firstboot.manifest import Job, Manifest, Service
 from piot_firstboot.render.sandbox import SANDBOX
 from piot_firstboot.service_keys import since
 from piot_firstboot.unitfile import UnitFile, assignment, specifiers
 
-SECRETS = "/var/lib/piot/secrets"
 _SYSTEM_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 
@@ -19,7 +19,8 @@ class Release:
     """One commit of an app on one device, for one version of systemd.
 
     `path` is the release's directory on the device. `resolve(word, dir)` returns the absolute
-    path of a program, or raises LookupError with a message for people.
+    path of a program, or raises LookupError with a message for people. `plain` names the secrets
+    that the device could not seal.
     """
 
     app: str
@@ -30,6 +31,7 @@ class Release:
     role: str = ""
     systemd: int = 257
     resolve: Callable[[str, str], str] = field(repr=False, compare=False)
+    plain: frozenset[str] = frozenset()
 
     @property
     def prefix(self) -> str:
@@ -64,7 +66,7 @@ def add_process(
     for variable, value in _environment(unit, manifest, release, place):
         file.add("Service", "Environment", assignment(variable, value))
     for secret in unit.secrets:
-        file.add("Service", "LoadCredential", f"{secret}:{SECRETS}/{secret}")
+        file.add("Service", *credential.directive(secret, sealed=secret not in release.plain))
     file.add("Service", "SyslogIdentifier", f"{release.app}-{name}")
     for variable, value in (("PIOT_APP", release.app), ("PIOT_COMMIT", release.commit)):
         file.add("Service", "LogExtraFields", assignment(variable, value))

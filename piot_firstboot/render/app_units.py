@@ -8,11 +8,12 @@ from __future__ import annotations
 import zlib
 from collections.abc import Iterator
 
+from piot_firstboot import credential
 from piot_firstboot.errors import ConfigError, Problem
+from piot_firstboot.items import File, Item, Symlink, Unit
 from piot_firstboot.manifest import Job, Manifest, Service
-from piot_firstboot.plan import File, Item, Symlink, Unit
 from piot_firstboot.render import app_exec
-from piot_firstboot.render.app_process import SECRETS, Release, add_process, note
+from piot_firstboot.render.app_process import Release, add_process, note
 from piot_firstboot.schedule import format_span
 from piot_firstboot.unitfile import UnitFile, specifiers
 
@@ -100,7 +101,8 @@ class _Rendering:
         return Unit(file.name, on_change="start", because=(_path(file),), wait=wait)
 
     def _service_unit(self, service: Service, file: UnitFile) -> Unit:
-        secrets = tuple(f"{SECRETS}/{name}" for name in service.secrets)
+        # Named as if none was sealed: what is stored anew is noted under that name (wake.py).
+        secrets = tuple(credential.path(name, sealed=False) for name in service.secrets)
         wait = (service.health.within if service.notify else 90.0) + _STOP
         return Unit(
             file.name, active=True, on_change="restart", because=(_path(file), *secrets), wait=wait

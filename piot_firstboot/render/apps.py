@@ -1,32 +1,28 @@
-"""Apps: where each one comes from, its user, how often to look for a new commit; and secrets."""
+"""Apps: where each one comes from, its user, how often to look for a new commit."""
 
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable
 
-from piot_firstboot.config import App, Config
+from piot_firstboot.config import Config
 from piot_firstboot.facts import Facts
-from piot_firstboot.plan import Directory, File, Item, Symlink, SystemUser, Unit
+from piot_firstboot.items import Directory, File, Item, Symlink, SystemUser, Unit
+from piot_firstboot.plan import Part
 from piot_firstboot.render.origin import COMMENT
 from piot_firstboot.schedule import format_span
+from piot_firstboot.sections.apps import App
 from piot_firstboot.unitfile import UnitFile
 
 _UNITS = "/etc/systemd/system"
 _TEMPLATE = "/usr/lib/systemd/system/piot-deploy@.timer"
-_SECRETS = "/var/lib/piot/secrets"
 _FIRST_RUN = "10s"  # as in the template: after boot, and after the settings of the app changed
 SCHEMA = 1  # of app.json
 
 
-def render(config: Config, facts: Facts) -> tuple[Item, ...]:
-    """Render `[app]` and `[secrets]`."""
-    items: list[Item] = [item for app in config.apps for item in _app(app)]
-    if config.secrets:
-        items.append(Directory(_SECRETS, 0o700))
-    for name, value in config.secrets:
-        # Without a newline at its end: an app reads the file and has the value.
-        items.append(File(f"{_SECRETS}/{name}", value.encode(), 0o600, secret=True))
-    return tuple(items)
+def render(config: Config, facts: Facts) -> Iterable[Part]:
+    """Render `[app]`."""
+    return tuple(Part(app.section, _app(app)) for app in config.apps)
 
 
 def _app(app: App) -> tuple[Item, ...]:
@@ -38,7 +34,17 @@ def _app(app: App) -> tuple[Item, ...]:
         "name": app.name,
         "repo": app.repo,
         "ref": app.ref,
+        "path": app.path,
         "poll": app.poll,
+        "username": app.username,
+        "known_hosts": app.known_hosts,
+        "signers": app.signers,
+        "fast_forward_only": app.fast_forward_only,
+        "submodules": app.submodules,
+        "lfs": app.lfs,
+        "keep": app.keep,
+        "quiet": app.quiet,
+        "ring": app.ring,
     }
     text = json.dumps(said, indent=1, sort_keys=True, ensure_ascii=False) + "\n"
     items: tuple[Item, ...] = (

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from piot_firstboot.config import Config
 from piot_firstboot.facts import Facts
-from piot_firstboot.plan import File, Item, Unit
+from piot_firstboot.items import File, Item, Unit
+from piot_firstboot.plan import Part
 from piot_firstboot.render.origin import COMMENT
 
 # sshd takes the first value it meets, and Debian includes this directory before all else; `10`
@@ -12,7 +15,7 @@ from piot_firstboot.render.origin import COMMENT
 DROP_IN = "/etc/ssh/sshd_config.d/10-piot.conf"
 
 
-def render(config: Config, facts: Facts) -> tuple[Item, ...]:
+def render(config: Config, facts: Facts) -> Iterable[Part]:
     """Render `[ssh]`.
 
     The drop-in has no `check`: `sshd -t` fails in early boot for want of host keys and of
@@ -35,4 +38,4 @@ def render(config: Config, facts: Facts) -> tuple[Item, ...]:
     if enabled is False:
         # Socket activation would start the server at the next connection.
         items.append(Unit("ssh.socket", active=False, enabled=False))
-    return (*items, unit)
+    return (Part("ssh", (*items, unit)),)

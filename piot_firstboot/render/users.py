@@ -6,21 +6,27 @@ PioT locks nobody out.
 
 from __future__ import annotations
 
-from piot_firstboot.config import Account, Config
+from collections.abc import Iterable
+
+from piot_firstboot.config import Config
 from piot_firstboot.facts import Facts
-from piot_firstboot.plan import Directory, File, Item, Lines, Login
+from piot_firstboot.items import Directory, File, Item, Lines, Login
+from piot_firstboot.plan import Part
 from piot_firstboot.render.origin import COMMENT
+from piot_firstboot.sections.people import Account
 from piot_firstboot.values import usable_hash
 
 
-def render(config: Config, facts: Facts) -> tuple[Item, ...]:
+def render(config: Config, facts: Facts) -> Iterable[Part]:
     """Render `[user]`, and the keys of `[ssh]`."""
-    return tuple(item for account in config.accounts for item in _account(account))
+    return tuple(Part(account.section, _account(account)) for account in config.accounts)
 
 
 def _account(account: Account) -> tuple[Item, ...]:
     name = account.name
-    sudo = account.sudo or ("password" if usable_hash(account.password_hash) else "nopasswd")
+    sudo = account.sudo or (
+        "password" if account.password or usable_hash(account.password_hash) else "nopasswd"
+    )
     groups = ("sudo",) if sudo != "no" else ()
     items: list[Item] = [
         Login(name, account.password_hash, groups, ("sudo",) if sudo == "no" else ())

@@ -37,7 +37,8 @@ def keep(folder: Path) -> None:
 def clear(folder: Path) -> None:
     """Kill what runs in the bed `folder` and remove its mounts, namespaces, cgroup and files."""
     name = folder.name
-    namespaces = [name, f"{name}-s"]
+    every = [path.name for path in Path("/run/netns").glob(f"{name}*")]
+    namespaces = [netns for netns in every if netns == name or netns.startswith(f"{name}-")]
     for netns in namespaces:
         kill_netns(netns)
     tree = folder / "root"

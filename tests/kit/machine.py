@@ -82,7 +82,8 @@ class Machine:
         with self.console.open("ab") as console:
             self._nspawn = subprocess.Popen(
                 self._cgroup.join(argv),
-                env=nspawn.ENVIRONMENT,
+                # NetworkManager sets /proc/sys/net as on a machine of its own.
+                env={**nspawn.ENVIRONMENT, "SYSTEMD_NSPAWN_API_VFS_WRITABLE": "network"},
                 stdin=subprocess.DEVNULL,
                 stdout=console,
                 stderr=console,

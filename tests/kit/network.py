@@ -23,8 +23,8 @@ class Network:
         self.machine = self.folder.name
         self.server = f"{self.folder.name}-s"
         for netns in (self.machine, self.server):
-            _ip("netns", "add", netns)
-        _ip(
+            ip("netns", "add", netns)
+        ip(
             "link",
             "add",
             "eth0",
@@ -38,25 +38,25 @@ class Network:
             self.server,
         )
         for netns, address in ((self.machine, MACHINE), (self.server, SERVER)):
-            _ip("-n", netns, "link", "set", "lo", "up")
-            _ip("-n", netns, "address", "add", f"{address}/24", "dev", "eth0")
-            _ip("-n", netns, "link", "set", "eth0", "up")
-        _ip("-n", self.machine, "route", "add", "default", "via", SERVER)
+            ip("-n", netns, "link", "set", "lo", "up")
+            ip("-n", netns, "address", "add", f"{address}/24", "dev", "eth0")
+            ip("-n", netns, "link", "set", "eth0", "up")
+        ip("-n", self.machine, "route", "add", "default", "via", SERVER)
 
     def cut(self) -> None:
         """Pull the cable: the machine loses its carrier."""
-        _ip("-n", self.server, "link", "set", "eth0", "down")
+        ip("-n", self.server, "link", "set", "eth0", "down")
         eventually(lambda: not self.carrier(), 10, "loss of carrier")
 
     def restore(self) -> None:
         """Plug the cable in again."""
-        _ip("-n", self.server, "link", "set", "eth0", "up")
+        ip("-n", self.server, "link", "set", "eth0", "up")
         # The kernel tells of a carrier up to a second late, and drops what is sent before that.
         eventually(self.carrier, 10, "carrier")
 
     def carrier(self) -> bool:
         """Tell whether the machine sees its cable plugged in."""
-        return "LOWER_UP" in _ip("-n", self.machine, "-o", "link", "show", "eth0")
+        return "LOWER_UP" in ip("-n", self.machine, "-o", "link", "show", "eth0")
 
     def hosts(self, hostname: str) -> str:
         """Return the /etc/hosts of the machine."""
@@ -82,7 +82,7 @@ class Network:
             return
         for netns in (self.machine, self.server):
             bed.kill_netns(netns)
-            _ip("netns", "delete", netns)
+            ip("netns", "delete", netns)
 
     def __enter__(self) -> Self:
         return self
@@ -96,7 +96,8 @@ class Network:
         self.close()
 
 
-def _ip(*argv: str) -> str:
+def ip(*argv: str) -> str:
+    """Run ip(8) and return what it prints."""
     done = subprocess.run(["ip", *argv], capture_output=True, text=True, timeout=30, check=False)
     if done.returncode:
         raise RuntimeError(f"ip {' '.join(argv)}: {done.stderr.strip()}")

@@ -4,23 +4,33 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from piot_firstboot.plan import (
+from piot_firstboot.items import (
+    Credential,
     Directory,
     File,
-    Hostname,
     Item,
     Lines,
     Login,
+    State,
     Symlink,
     SystemUser,
     Unit,
+    Word,
     key,
 )
+from piot_firstboot.plan import Part
 
 
 def plan_text(items: Iterable[Item]) -> str:
     """Write one block per item: what it is, and below it, indented, what is in it."""
     return "\n".join(_block(item) for item in items)
+
+
+def parts_text(parts: Iterable[Part]) -> str:
+    """Write the parts one after the other, each under its section."""
+    return "\n".join(
+        f"[{part.section}]{' late' * part.late}\n\n{plan_text(part.items)}" for part in parts
+    )
 
 
 def _block(item: Item) -> str:
@@ -40,8 +50,10 @@ def _block(item: Item) -> str:
             body = list(item.lines)
         case Symlink():
             body = [f"-> {item.target}"]
-        case Hostname():
-            body = [item.name]
+        case State() | Word():
+            body = [item.value]
+        case Credential():
+            body = [item.value]
         case Login():
             body = [f"password_hash {item.password_hash}"] if item.password_hash else []
             body += [f"groups {' '.join(item.groups)}"] if item.groups else []

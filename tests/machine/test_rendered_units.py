@@ -8,8 +8,8 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+from piot_firstboot.items import File, Item, Symlink
 from piot_firstboot.manifest import parse
-from piot_firstboot.plan import File, Item, Symlink
 from piot_firstboot.render.app_units import Release, render_app
 from tests.kit.machine import Machine
 from tests.kit.wait import eventually
@@ -54,6 +54,7 @@ def put(pi: Machine, manifest: str | bytes) -> tuple[Item, ...]:
         hostname="pi",
         systemd=SYSTEMD[pi.release],
         resolve=lambda word, directory: f"{RELEASE}/{word.removeprefix('./')}",
+        plain=frozenset({"KEY"}),
     )
     items = render_app(parse(data), release)
     for item in items:

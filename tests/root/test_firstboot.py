@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from piot_firstboot import firstboot, idle
+from piot_firstboot.describe import describe
 from piot_firstboot.errors import ApplyError
 from piot_firstboot.system import System
 from tests.kit.fake_command import fake_command
@@ -85,10 +86,14 @@ MADE = {
     "/run/piot/conf.lock",
     "/run/piot/garden.lock",
     "/var/lib/piot/apps/garden/app.json",
-    "/var/lib/piot/boot.stamp",
-    "/var/lib/piot/owned/conf",
+    "/var/lib/piot/owned/conf.app",
+    "/var/lib/piot/owned/conf.device",
+    "/var/lib/piot/owned/conf.secrets",
+    "/var/lib/piot/owned/conf.ssh",
+    "/var/lib/piot/owned/conf.user",
     "/var/lib/piot/report.json",
     "/var/lib/piot/secrets/API_KEY",
+    "/var/lib/piot/sections.json",
 }
 # What useradd and systemd-sysusers leave behind: copies of their tables, locks, mail, skeletons.
 TOOLS = re.compile(
@@ -142,18 +147,25 @@ def test_twice_is_once(tree: Tree) -> None:
     before = tree.state()
     assert firstboot.converge(tree.system).changes == ()
     assert tree.state() == before
+
+
+def test_a_tree_with_secrets_in_the_file_is_not_done(tree: Tree) -> None:
+    """The first boot of the device moves them to the store; no stamp may keep it from that."""
+    tree.conf(CONF)
+    assert firstboot.converge(tree.system).ok
+    assert not idle.unchanged(str(tree.root))
+    tree.conf(CONF.replace("API_KEY = s3cr3t-value", "API_KEY = @stored"))
+    assert firstboot.converge(tree.system).ok
     assert idle.unchanged(str(tree.root))
 
 
-def test_dry_run_tells_and_touches_nothing(tree: Tree) -> None:
+def test_plan_tells_and_touches_nothing(tree: Tree) -> None:
     tree.conf(CONF)
     before = tree.state()
-    report = firstboot.converge(tree.system, dry_run=True)
-    assert (
-        "create login ada" in report.changes and "create symlink /etc/localtime" in report.changes
-    )
+    report, changes = firstboot.plan(tree.system)
+    assert {"create login ada", "create symlink /etc/localtime"} <= set(map(str, changes))
     assert tree.state() == before
-    assert "s3cr3t-value" not in report.text() + report.json()
+    assert "s3cr3t-value" not in "\n".join([report.text(), report.json(), *map(describe, changes)])
 
 
 def test_a_wrong_file_applies_nothing_and_reports_every_problem(tree: Tree) -> None:
@@ -223,7 +235,7 @@ def test_no_conf_is_no_error(tree: Tree) -> None:
 def test_a_boot_partition_that_cannot_be_written_is_no_failure(
     tree: Tree, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    tree.conf(CONF)
+    tree.conf(CONF.partition("[secrets]")[0])
     write = System.write
 
     def refuse(self: System, path: str, *args: object, **more: object) -> None:

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from piot_firstboot.errors import ConfigError
+from piot_firstboot.items import File, Item, Unit
 from piot_firstboot.manifest import Job, parse
-from piot_firstboot.plan import File, Item, Unit
 from piot_firstboot.render import app_exec
 from piot_firstboot.render.app_units import Release, render_app
 from tests.unit.test_unitfile import expand, unquote

@@ -12,10 +12,11 @@ PACKAGE = Path(__file__).parents[2] / "piot_firstboot"
 # A module that is not named here is core, and so held to the strictest rules.
 SHELL = frozenset(
     "system files apply observe device state git repository release probe probation transaction "
-    "journal notify report idle tls".split()
+    "journal notify report idle tls trial link profiles vault wake "
+    "converge intake ledger live perform portal accesspoint radio passwords".split()
 )
-VERBS = frozenset("firstboot deploy status check logs health".split())
-TOP = frozenset({"cli", "__main__"})
+VERBS = frozenset("fallback firstboot deploy status check logs health secret setup".split())
+TOP = frozenset({"cli", "commands", "arguments", "__main__"})
 NEUTRAL = frozenset({"errors", "__init__"})  # anyone may import these; they import nothing of ours
 
 MAY_IMPORT = {
@@ -23,7 +24,7 @@ MAY_IMPORT = {
     "core": {"core", "errors"},
     "shell": {"core", "shell", "errors"},
     "verbs": {"core", "shell", "errors"},
-    "cli": {"core", "shell", "verbs", "errors"},
+    "cli": {"core", "shell", "verbs", "errors", "cli"},
 }
 
 # Modules that cost time or touch the world, and the only rooms they may be in.
@@ -182,7 +183,7 @@ def test_processes_are_spawned_in_one_place(module: Module) -> None:
 def test_the_entry_imports_its_verbs_when_they_are_called(module: Module) -> None:
     if module.layer != "cli":
         return
-    cheap = {"errors", ""}
+    cheap = {"errors", "", "arguments", "commands"}
     wrong = [
         f"line {item.line}: {item.name} at module level"
         for item in _imports(module.tree)

@@ -17,9 +17,10 @@ import pytest
 from piot_firstboot.config import parse
 from piot_firstboot.errors import ConfigError
 from piot_firstboot.facts import Facts
-from piot_firstboot.plan import diff, key, owned
+from piot_firstboot.items import key
+from piot_firstboot.plan import diff, owned
 from piot_firstboot.render import render_config
-from tests.kit.plantext import plan_text
+from tests.kit.plantext import parts_text
 
 CASES = Path(__file__).parent.parent / "cases" / "conf"
 NAMES = sorted(path.parent.name for path in CASES.glob("*/piot.conf"))
@@ -29,17 +30,27 @@ FACTS = Facts(
     mac="b827ebcdef12",
     model="Raspberry Pi 4 Model B Rev 1.4",
     host="raspberrypi",
+    network="networkmanager",
+    ntp="timesyncd",
+    boot="/boot/firmware",
+    codename="trixie",
 )
-ZONES = frozenset({"America/Argentina/Buenos_Aires", "America/New_York", "Europe/Berlin", "UTC"})
+KNOWN = {
+    "zones": {"America/Argentina/Buenos_Aires", "America/New_York", "Europe/Berlin", "UTC"},
+    "groups": {"audio", "dialout", "gpio", "i2c", "plugdev", "sudo", "video"},
+    "shells": {"/bin/bash", "/bin/sh", "/usr/bin/fish"},
+}
+# What stands in the store of the device; `@stored` in a case means one of these.
+STORED = {"API_TOKEN": "stored-token", "wifi.password": "stored-wifi-pass"}
 
 
 def outcome(data: bytes) -> tuple[str, str]:
     """Return the name and content of the one file that a case must have."""
     try:
-        items = render_config(parse(data, zones=ZONES), FACTS)
+        parts = render_config(parse(data, known=KNOWN, stored=STORED), FACTS)
     except ConfigError as error:
         return "expected.err", f"{error}\n"
-    return "expected.plan", plan_text(items)
+    return "expected.plan", parts_text(parts)
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -59,7 +70,9 @@ def test_case(name: str) -> None:
 @pytest.mark.parametrize("name", [name for name in NAMES if not name.startswith("bad-")])
 def test_applied_once_nothing_is_left_to_change(name: str) -> None:
     """A system that is as planned differs from the plan in nothing."""
-    items = render_config(parse((CASES / name / "piot.conf").read_bytes(), zones=ZONES), FACTS)
+    data = (CASES / name / "piot.conf").read_bytes()
+    parts = render_config(parse(data, known=KNOWN, stored=STORED), FACTS)
+    items = [item for part in parts for item in part.items]
     assert diff(items, {key(item): item for item in items}, owned(items)) == ()
 
 

@@ -17,8 +17,9 @@ from pathlib import Path
 import pytest
 
 from piot_firstboot.errors import ConfigError
+from piot_firstboot.items import File, Item, Symlink, Unit, key
 from piot_firstboot.manifest import Manifest, parse
-from piot_firstboot.plan import File, Item, Symlink, Unit, diff, key, owned
+from piot_firstboot.plan import diff, owned
 from piot_firstboot.render.app_units import Release, render_app
 
 CASES = Path(__file__).parent.parent / "cases" / "manifest"

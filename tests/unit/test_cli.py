@@ -11,13 +11,14 @@ from pathlib import Path
 import pytest
 
 from piot_firstboot import cli
+from piot_firstboot.arguments import parser
 
 CHECKOUT = Path(__file__).parents[2]
 
 
 def verbs() -> dict[str, ArgumentParser]:
     """Return the parser of each verb."""
-    (action,) = (a for a in cli.parser()._actions if isinstance(a, _SubParsersAction))
+    (action,) = (a for a in parser()._actions if isinstance(a, _SubParsersAction))
     return dict(action.choices)
 
 
@@ -42,8 +43,8 @@ def test_help_ends_with_an_example(verb: str, capsys: pytest.CaptureFixture[str]
 
 def test_completion_offers_every_verb_and_option() -> None:
     assert set(verbs()) < set(complete(""))
-    for verb, parser in verbs().items():
-        known = {o for a in parser._actions for o in a.option_strings if o.startswith("--")}
+    for verb, tree in verbs().items():
+        known = {o for a in tree._actions for o in a.option_strings if o.startswith("--")}
         assert set(complete(verb, "-")) == known, verb
 
 

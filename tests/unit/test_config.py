@@ -69,7 +69,7 @@ def test_zones_are_held_against_the_device() -> None:
     data = b"[device]\ntimezone = Europe/Berlni\n"
     assert parse(data).device.timezone == "Europe/Berlni"
     with pytest.raises(ConfigError) as caught:
-        parse(data, zones=("Europe/Berlin", "UTC"))
+        parse(data, known={"zones": ("Europe/Berlin", "UTC")})
     assert caught.value.problems[0].hint == "did you mean Europe/Berlin?"
 
 

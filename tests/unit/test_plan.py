@@ -2,21 +2,8 @@
 
 from __future__ import annotations
 
-from piot_firstboot.plan import (
-    Change,
-    Directory,
-    File,
-    Item,
-    Lines,
-    Login,
-    Symlink,
-    SystemUser,
-    Unit,
-    diff,
-    key,
-    merge,
-    owned,
-)
+from piot_firstboot.items import Directory, File, Item, Lines, Login, Symlink, SystemUser, Unit, key
+from piot_firstboot.plan import Change, diff, merge, owned
 
 UNIT_PATH = "/etc/systemd/system/piot-garden-web.service"
 

@@ -13,7 +13,8 @@ import pytest
 from piot_firstboot.config import parse
 from piot_firstboot.errors import ApplyError
 from piot_firstboot.facts import Facts, host_name
-from piot_firstboot.plan import Directory, File, Item, Lines, Login, SystemUser, Unit, diff, key
+from piot_firstboot.items import Directory, File, Item, Lines, Login, SystemUser, Unit, key
+from piot_firstboot.plan import diff
 from piot_firstboot.render import render_config
 
 PI = Facts(
@@ -44,7 +45,8 @@ A = hunter2
 
 def render(text: str) -> tuple[Item, ...]:
     """Render a piot.conf for a Pi."""
-    return render_config(parse(text.encode()), PI)
+    parts = render_config(parse(text.encode()), PI)
+    return tuple(item for part in parts for item in part.items)
 
 
 def find(items: tuple[Item, ...], name: str) -> Item:
@@ -117,7 +119,9 @@ def test_app_json() -> None:
     item = find(render(ALL), "file /var/lib/piot/apps/two/app.json")
     assert isinstance(item, File)
     wanted = {"schema": 1, "name": "two", "repo": 'https://h/"two"', "ref": "", "poll": None}
-    assert json.loads(item.content) == wanted
+    found = json.loads(item.content)
+    assert {name: found[name] for name in wanted} == wanted
+    assert found["keep"] == 3 and "token" not in found and "deploy_key" not in found
 
 
 @pytest.mark.parametrize(

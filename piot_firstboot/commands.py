@@ -1,0 +1,256 @@
+"""What each verb of the command line does: find its module, run it, say how it went.
+
+Modules are imported when a verb is called, so that none pays for another.
+"""
+
+from __future__ import annotations
+
+import os
+from argparse import Namespace
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from piot_firstboot.system import System
+    from piot_firstboot.transaction import Outcome
+
+# Exit codes; `cli` says what they mean.
+REFUSED = 1
+TEMPFAIL = 75
+NOPERM = 77
+
+
+def code_of(error: Exception) -> int:
+    """Return the exit code for an error that ended a verb."""
+    from piot_firstboot.repository import Unreachable
+
+    return TEMPFAIL if isinstance(error, Unreachable) else REFUSED
+
+
+def firstboot(args: Namespace) -> int:
+    """Apply piot.conf at boot."""
+    from piot_firstboot import firstboot
+    from piot_firstboot.notify import complain, say, status
+
+    report = firstboot.converge(_system(args, "firstboot"), boot=True)
+    if report.ok:
+        say(report.headline)
+    else:
+        complain(report.text())
+        status(report.headline)
+    return 0 if report.ok else REFUSED
+
+
+def apply(args: Namespace) -> int:
+    """Apply piot.conf now."""
+    from piot_firstboot import firstboot
+
+    if args.dry_run:
+        return plan(args)
+    system = _system(args, "apply")
+    report = firstboot.converge(system, everything=args.all)
+    report = firstboot.follow_up(system, report)
+    print(report.json() if args.json else report.text(), end="")
+    return 0 if report.ok else REFUSED
+
+
+def plan(args: Namespace) -> int:
+    """Show what applying would change."""
+    from piot_firstboot import firstboot
+    from piot_firstboot.describe import describe
+
+    report, changes = firstboot.plan(_system(args, "plan", reads=True), everything=args.all)
+    if args.json:
+        print(report.json(), end="")
+    else:
+        print("\n".join([report.text(), *map(describe, changes)]).rstrip())
+    return 0 if report.ok else REFUSED
+
+
+def setup(args: Namespace) -> int:
+    """Complete what needs the network."""
+    from piot_firstboot import setup
+    from piot_firstboot.notify import complain, say, status
+
+    report = setup.complete(_system(args, "setup"), everything=args.all)
+    if report.ok:
+        say(report.headline)
+        return 0
+    complain(report.headline)
+    status(report.headline)
+    return TEMPFAIL
+
+
+def fallback(args: Namespace) -> int:
+    """Open an access point when nothing connects."""
+    from piot_firstboot import fallback
+    from piot_firstboot.notify import say
+
+    system = _system(args, "fallback")
+    if args.page_only:
+        host, _, port = args.listen.rpartition(":")
+        fallback.page_only(system, (host.strip("[]"), int(port)))
+    else:
+        say(fallback.tick(system))
+    return 0
+
+
+def deploy(args: Namespace) -> int:
+    """Deploy one app, or all."""
+    from piot_firstboot import deploy, state
+    from piot_firstboot.errors import ApplyError
+
+    system = _system(args, "deploy")
+    apps = (args.app,) if args.app else state.apps(system)
+    if not apps:
+        hint = "add [app] repo = … to piot.conf, then run: sudo piot apply"
+        raise ApplyError("there is no app on this device", hint)
+    return _each(apps, lambda app: deploy.deploy(system, app))
+
+
+def rollback(args: Namespace) -> int:
+    """Go back one release."""
+    from piot_firstboot import deploy
+
+    system = _system(args, "rollback")
+    return _each(_one_app(system, args.app), lambda app: deploy.rollback(system, app))
+
+
+def retry(args: Namespace) -> int:
+    """Try again what failed."""
+    from piot_firstboot import deploy
+    from piot_firstboot.notify import say
+
+    system = _system(args, "retry")
+
+    def again(app: str) -> Outcome:
+        for commit in deploy.forgive(system, app):
+            say(f"{app}: {commit[:12]} may be tried again")
+        return deploy.deploy(system, app)
+
+    return _each(_one_app(system, args.app), again)
+
+
+def status(args: Namespace) -> int:
+    """Show what runs."""
+    from piot_firstboot import status
+
+    system = _system(args, "status", reads=True)
+    apps = status.collect(system, args.app or "")
+    print(status.as_json(system, apps) if args.json else status.as_text(system, apps))
+    return 0
+
+
+def check(args: Namespace) -> int:
+    """Find mistakes in files."""
+    from piot_firstboot import check
+
+    problems = check.check(args.file)
+    if args.json:
+        print(check.problems_json(problems))
+    elif problems:
+        print("\n".join(str(problem) for problem in problems))
+        print(f"{len(problems)} problem{'s' * (len(problems) > 1)}")
+    else:
+        print("no problems")
+    return REFUSED if problems else 0
+
+
+def render(args: Namespace) -> int:
+    """Show the units of a manifest."""
+    from piot_firstboot import check
+
+    for path, text in check.render(args.dir, release=args.release, app=args.app or "").items():
+        print(f"### {path}\n{text}")
+    return 0
+
+
+def run(args: Namespace) -> int:
+    """Run a job."""
+    from piot_firstboot import logs
+
+    return logs.run_job(_system(args, "run"), args.job)
+
+
+def logs(args: Namespace) -> int:
+    """Show what apps print."""
+    from piot_firstboot import logs
+
+    system = _system(args, "logs")
+    options = {"follow": args.follow, "lines": args.lines, "commit": args.commit or ""}
+    logs.follow(system, args.name or "", **options)
+
+
+def secret_set(args: Namespace) -> int:
+    """Store a secret."""
+    from piot_firstboot import secret
+
+    system = _system(args, "secret set")
+    secret.judge(args.name)
+    print(secret.put(system, args.name, secret.ask(args.name, raw=args.raw)))
+    return 0
+
+
+def secret_list(args: Namespace) -> int:
+    """List secrets."""
+    from piot_firstboot import secret
+
+    rows = secret.collect(_system(args, "secret list"))
+    print(secret.as_json(rows) if args.json else secret.as_text(rows))
+    return 0
+
+
+def secret_rm(args: Namespace) -> int:
+    """Remove a secret."""
+    from piot_firstboot import secret
+
+    print(secret.remove(_system(args, "secret rm"), args.name))
+    return 0
+
+
+# -- small parts --------------------------------------------------------------------------------
+
+
+def _system(args: Namespace, verb: str, *, reads: bool = False) -> System:
+    """Return the system that a verb works on; a verb that writes needs root."""
+    from piot_firstboot.system import System
+
+    if not reads and os.geteuid() != 0:
+        raise PermissionError(1, "", f"piot {verb} changes the system")
+    return System(getattr(args, "root", "/"))
+
+
+def _one_app(system: System, app: str | None) -> tuple[str, ...]:
+    """Return the app that was named, or the only one there is."""
+    from piot_firstboot import state
+    from piot_firstboot.errors import ApplyError
+
+    if app:
+        return (app,)
+    apps = state.apps(system)
+    if len(apps) != 1:
+        raise ApplyError(f"say which app: {', '.join(apps) or 'there is none'}")
+    return apps
+
+
+def _each(apps: tuple[str, ...], do: Callable[[str], Outcome]) -> int:
+    """Do one thing for each app, going on after a failure, and return the worst exit code."""
+    from piot_firstboot.errors import ApplyError
+    from piot_firstboot.notify import complain, say, status
+
+    worst = 0
+    for app in apps:
+        try:
+            outcome = do(app)
+        except ApplyError as error:
+            complain(f"{app}: {error}" + (f"\nhint: {error.hint}" if error.hint else ""))
+            status(str(error))
+            worst = max(worst, code_of(error))
+            continue
+        if outcome.ok:
+            say(outcome.text)
+        else:
+            complain(outcome.text)
+            status(outcome.text.splitlines()[0])
+            worst = max(worst, REFUSED)
+    return worst

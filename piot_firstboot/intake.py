@@ -1,0 +1,71 @@
+"""Read piot.conf together with all that judging and rendering it needs to know of the device."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+
+from piot_firstboot import config, device, idle, passwords, vault
+from piot_firstboot.config import Config
+from piot_firstboot.errors import ApplyError
+from piot_firstboot.facts import Facts
+from piot_firstboot.plan import Part
+from piot_firstboot.render import render_config
+from piot_firstboot.system import System
+
+TODO = "/var/lib/piot/setup.todo"  # there while piot-setup.service has something to do
+_LOCK = "/run/piot/conf.lock"
+
+
+@dataclass(frozen=True, slots=True)
+class Intake:
+    """A piot.conf that was judged good: where it lies, its bytes, and what it comes to.
+
+    `keeps` is what the store shall hold where that is not the value itself: the hash of a
+    password.
+    """
+
+    path: str
+    data: bytes = field(repr=False)
+    config: Config
+    facts: Facts
+    parts: tuple[Part, ...]
+    keeps: Mapping[str, str] = field(repr=False)
+
+
+@contextmanager
+def locked(system: System, *, wait: bool = False) -> Iterator[None]:
+    """Let one run at a time work on piot.conf; raises ApplyError when another is at it."""
+    with system.lock(_LOCK, wait=wait) as held:
+        if not held:
+            raise ApplyError("piot.conf is being applied", "systemctl status piot-firstboot")
+        yield
+
+
+def find(system: System) -> str:
+    """Return where piot.conf lies, or "" when there is none."""
+    return idle.conf_path(system.root.rstrip("/"))
+
+
+def read(
+    system: System, path: str, imported: Mapping[str, tuple[str, ...]] | None = None
+) -> Intake:
+    """Read, judge and render piot.conf. Raises ConfigError and ApplyError.
+
+    `imported` holds the keys that `import_keys` brought, by source.
+    """
+    data = system.read(path) or b""
+    known = device.words(system)
+    judged = config.parse(data, path.rpartition("/")[2], known=known, stored=vault.resolve(system))
+    judged, keeps = passwords.settle(system, judged)
+    facts = device.facts(system)
+    facts = replace(facts, files=_files(system, path, judged), imported=imported or {})
+    return Intake(path, data, judged, facts, render_config(judged, facts), keeps)
+
+
+def _files(system: System, path: str, judged: Config) -> dict[str, bytes]:
+    """Read the files beside piot.conf that it names."""
+    folder = path.rpartition("/")[0]
+    found = {name: system.read(f"{folder}/{name}") for name in judged.files()}
+    return {name: data for name, data in found.items() if data is not None}

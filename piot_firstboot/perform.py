@@ -1,0 +1,137 @@
+"""Carry out one change at a time: what the applier does with files, accounts and packages."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+
+from piot_firstboot import live, vault
+from piot_firstboot.errors import ApplyError
+from piot_firstboot.items import (
+    Credential,
+    Directory,
+    File,
+    Item,
+    Lines,
+    Login,
+    State,
+    Symlink,
+    SystemUser,
+    Word,
+)
+from piot_firstboot.plan import Change, merge
+from piot_firstboot.system import System
+
+UNIT_FOLDERS = ("/etc/systemd/system/", "/run/systemd/system/")
+_APT_LOCK = 600  # seconds to wait for another apt
+_INSTALL = 1800.0  # seconds for an installation, on a slow card and a slow line
+
+
+def remove(system: System, change: Change) -> None:
+    """Remove what PioT made; a directory goes only when nothing else is in it."""
+    kind, _, name = change.key.partition(" ")
+    if kind == "user":
+        system.run(("userdel", *_prefix(system), name))
+        return
+    if kind == "secret":
+        vault.drop(system, name)
+        return
+    system.remove(name)
+    folder, _, base = name.rpartition("/")
+    if folder.startswith(UNIT_FOLDERS) and folder.endswith((".wants", ".d")):
+        system.remove(folder)
+    if base.endswith(".timer"):
+        # When a Persistent= timer fired last: a later one of that name must not inherit it.
+        system.remove(f"/var/lib/systemd/timers/stamp-{base}")
+
+
+def make(system: System, change: Change, before: Iterable[str]) -> None:
+    """Create or change one thing on disk."""
+    match change.item:
+        case File() as item:
+            access = (item.mode, item.owner, item.group)
+            system.write(item.path, item.content, *access, check=item.check if system.live else ())
+        case Directory() as item:
+            system.mkdir(item.path, item.mode, item.owner, item.group)
+        case Symlink() as item:
+            system.symlink(item.path, item.target)
+        case Lines() as item:
+            now = change.now if isinstance(change.now, Lines) else None
+            lines = merge(item, now, before)
+            data = "".join(f"{line}\n" for line in lines).encode("utf-8", "surrogateescape")
+            system.write(item.path, data, item.mode, item.owner, item.group)
+        case State() as item:
+            live.write(system, item.name, item.value)
+        case Word() as item:
+            _make_word(system, item)
+        case Credential() as item:
+            vault.put(system, item.name, item.value)
+        case Login() as item:
+            _make_login(system, item, change.now)
+        case SystemUser() as item:
+            _make_system_user(system, item)
+
+
+def _prefix(system: System) -> tuple[str, ...]:
+    """Let the account tools work on a tree instead of the running system."""
+    return () if system.root == "/" else ("--prefix", system.root)
+
+
+def _make_login(system: System, item: Login, now: Item | None) -> None:
+    """Create or change a person's account; the hash travels through a pipe, never in argv."""
+    prefix = _prefix(system)
+    if now is None:
+        user = ("useradd", *prefix, "--create-home", "--user-group", "--shell", item.shell)
+        system.run((*user, item.name), check=True)
+    elif isinstance(now, Login) and now.shell != item.shell:
+        system.run(("usermod", *prefix, "--shell", item.shell, item.name), check=True)
+    known = system.accounts("group")
+    for group in item.groups:
+        if group not in known:
+            raise ApplyError(f"user {item.name}: there is no group {group}")
+    if item.groups:
+        system.run(("usermod", *prefix, "-aG", ",".join(item.groups), item.name), check=True)
+    for group in set(item.not_groups) & set(now.groups if isinstance(now, Login) else ()):
+        system.run(("gpasswd", *_root(system), "-d", item.name, group), check=True)
+    if item.password_hash is not None:
+        line = f"{item.name}:{item.password_hash}\n".encode()
+        system.run(("chpasswd", *_root(system), "-e"), stdin=line, check=True)
+
+
+def _root(system: System) -> tuple[str, ...]:
+    """Name the tree for the tools that know --root and not --prefix."""
+    return () if system.root == "/" else ("--root", system.root)
+
+
+def _make_system_user(system: System, item: SystemUser) -> None:
+    """Create a system user through systemd-sysusers, which also knows trees."""
+    line = f'u {item.name} - "{item.comment or item.name}" {item.home}\n'
+    where = () if system.root == "/" else (f"--root={system.root}",)
+    system.run(("systemd-sysusers", *where, "-"), stdin=line.encode(), check=True)
+
+
+def _make_word(system: System, item: Word) -> None:
+    """Set one word of a one-line file, in its old place or at its end."""
+    text = (system.read(item.path) or b"").decode("utf-8", "surrogateescape")
+    words = text.split()
+    new = f"{item.name}={item.value}"
+    mine = [i for i, word in enumerate(words) if word.partition("=")[0] == item.name]
+    # The kernel takes the last of several; one is left.
+    words = [word for i, word in enumerate(words) if i not in mine[1:]]
+    if mine:
+        words[mine[0]] = new
+    else:
+        words.append(new)
+    system.write(item.path, (" ".join(words) + "\n").encode("utf-8", "surrogateescape"))
+
+
+def install(system: System, packages: Sequence[str], say: Callable[[str], None]) -> None:
+    """Install Debian packages in one go; configuration files that were edited stay."""
+    say(f"installing {' '.join(packages)}")
+    env = {"DEBIAN_FRONTEND": "noninteractive"}
+    options = ("-q", "-y", "-o", f"DPkg::Lock::Timeout={_APT_LOCK}")
+    keep = ("-o", "Dpkg::Options::=--force-confdef", "-o", "Dpkg::Options::=--force-confold")
+    system.run(("apt-get", *options, "update"), timeout=_INSTALL, env=env)
+    argv = ("apt-get", *options, *keep, "install", "--", *packages)
+    result = system.run(argv, timeout=_INSTALL, env=env)
+    if result.code != 0:
+        raise ApplyError(f"apt-get install {' '.join(packages)}: {result.reason}")

@@ -1,0 +1,84 @@
+"""Networks: a profile for each section, certificates, and the country's rules for radio."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from piot_firstboot.config import Config
+from piot_firstboot.errors import ApplyError
+from piot_firstboot.facts import Facts
+from piot_firstboot.items import Directory, File, Item, State, Word
+from piot_firstboot.plan import Part
+from piot_firstboot.render import keyfile, netplan
+from piot_firstboot.render.origin import COMMENT
+from piot_firstboot.sections.ethernet import Ethernet
+from piot_firstboot.sections.wifi import Wifi
+
+_REGDOM = "cfg80211.ieee80211_regdom"
+_NEEDED = "install NetworkManager: sudo apt install network-manager"
+
+
+def render(config: Config, facts: Facts) -> Iterable[Part]:
+    """Render `[wifi]` and `[ethernet]`. Raises ApplyError where nothing reads profiles."""
+    networks: tuple[Wifi | Ethernet, ...] = (*config.wifi, *config.ethernet)
+    if not networks:
+        return ()
+    # The radio is no network's own: it stays as long as any Wi-Fi section does.
+    parts = [Part("radio", _radio(config.wifi, facts))] if config.wifi else []
+    if facts.network == "netplan":
+        content = netplan.text(config.wifi, config.ethernet)
+        items = (File(netplan.PATH, content, 0o600, secret=True), *_certificates(config, facts))
+        sections = tuple(network.section for network in networks)
+        return (*parts, Part(sections[0], items, covers=sections[1:]))
+    if facts.network != "networkmanager":
+        raise ApplyError("nothing on this device reads network profiles", _NEEDED)
+    for wireless in config.wifi:
+        file = _profile(wireless.section, keyfile.wifi(wireless))
+        parts.append(Part(wireless.section, (file, *_certificates_of(wireless, facts))))
+    for wired in config.ethernet:
+        parts.append(Part(wired.section, (_profile(wired.section, keyfile.ethernet(wired)),)))
+    return parts
+
+
+def _profile(section: str, content: bytes) -> File:
+    """Put a keyfile where NetworkManager looks; it refuses one that others may read."""
+    secret = b"\npsk=" in content or b"\npassword=" in content
+    return File(keyfile.path(section), content, 0o600, secret=secret)
+
+
+def _radio(wifi: tuple[Wifi, ...], facts: Facts) -> tuple[Item, ...]:
+    """Let the radio be used, by the rules of the country."""
+    country = next((network.country for network in wifi if network.country), None)
+    if country is None:
+        return ()
+    items: list[Item] = [State("radio", "on")]
+    if "iw" in facts.present:
+        items.append(State("regdom", country))
+    if facts.boot:
+        items.append(Word(f"{facts.boot}/cmdline.txt", _REGDOM, country))
+    else:
+        text = f"{COMMENT}\noptions cfg80211 ieee80211_regdom={country}\n"
+        items.append(File("/etc/modprobe.d/piot-regdom.conf", text.encode()))
+    return tuple(items)
+
+
+def _certificates(config: Config, facts: Facts) -> tuple[Item, ...]:
+    """Render the certificates of all networks."""
+    found = (item for network in config.wifi for item in _certificates_of(network, facts))
+    return tuple(dict.fromkeys(found))
+
+
+def _certificates_of(network: Wifi, facts: Facts) -> tuple[Item, ...]:
+    """Copy certificates from the boot partition, which may not be mounted later."""
+    names = [n for n in (network.ca_cert, network.client_cert, network.client_key) if n]
+    items: list[Item] = [Directory(keyfile.CERTIFICATES, 0o700)] if names else []
+    for name in dict.fromkeys(names):
+        if name not in facts.files:
+            raise ApplyError(
+                f"[{network.section}], line {network.line}, names {name}, which is not there",
+                f"put {name} beside piot.conf, then run: sudo piot apply",
+            )
+        private = name == network.client_key
+        path = f"{keyfile.CERTIFICATES}/{name}"
+        items.append(File(path, facts.files[name], 0o600, secret=private))
+    return tuple(items)
