@@ -129,6 +129,18 @@ def parser() -> ArgumentParser:
     verb.add_argument("--release", choices=("bookworm", "trixie"), default="trixie")
     verb.add_argument("--app", metavar="NAME", help="the app's name on the device")
 
+    verb = _verb(verbs, "import", commands.convert, "make a piot.conf of files of other tools")
+    verb.description = (
+        "Reads custom.toml of Raspberry Pi Imager, rpi-preseed.toml, user-data and network-config\n"
+        "of cloud-init, dietpi.txt, dietpi-wifi.txt and wpa_supplicant.conf; several at once\n"
+        "become one piot.conf. What it cannot say is listed. Changes nothing and needs no Pi."
+    )
+    verb.epilog = "example: piot import user-data network-config -o piot.conf"
+    verb.add_argument("file", nargs="+", metavar="FILE", help="a file of one of these tools")
+    verb.add_argument("-o", "--output", metavar="FILE", help="write it there, readable by you only")
+    verb.add_argument("--force", action="store_true", help="replace the file that is there")
+    verb.add_argument("--json", action="store_true", help="for programs; shows passwords too")
+
     verb = _verb(verbs, "run", commands.run, "run a job now and show what it prints")
     verb.description = "Ends with the job, and with its exit status."
     verb.epilog = "example: sudo piot run garden/snap"

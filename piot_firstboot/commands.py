@@ -165,6 +165,23 @@ def render(args: Namespace) -> int:
     return 0
 
 
+def convert(args: Namespace) -> int:
+    """Turn files of other tools into a piot.conf."""
+    from piot_firstboot import convert
+    from piot_firstboot.notify import complain
+
+    done = convert.convert(args.file)
+    if args.output and not done.problems:
+        convert.write(args.output, done.text, force=args.force)
+    if args.json:
+        print(done.json())
+    elif not args.output:
+        print(done.text, end="")
+    if not args.json:
+        complain(done.report())
+    return REFUSED if done.problems else 0
+
+
 def run(args: Namespace) -> int:
     """Run a job."""
     from piot_firstboot import logs

@@ -10,16 +10,44 @@ from piot_firstboot.confkeys import Judge
 from piot_firstboot.confproblems import Problems
 from piot_firstboot.errors import ConfigError, Problem
 from piot_firstboot.found import Found
-from piot_firstboot.sections import apps, device, ethernet, fallback, people, secrets, wifi
+from piot_firstboot.sections import (
+    apps,
+    clock,
+    device,
+    ethernet,
+    fallback,
+    job,
+    people,
+    secrets,
+    update,
+    watch,
+    wifi,
+)
 from piot_firstboot.sections.apps import App
+from piot_firstboot.sections.clock import Time
 from piot_firstboot.sections.device import Device
 from piot_firstboot.sections.ethernet import Ethernet
 from piot_firstboot.sections.fallback import Fallback
+from piot_firstboot.sections.job import DeviceJob
 from piot_firstboot.sections.people import Account, Ssh
+from piot_firstboot.sections.update import Update
+from piot_firstboot.sections.watch import Health, Metrics, Status
 from piot_firstboot.sections.wifi import Wifi
 
 NAME = "piot.conf"
-_DOMAINS = (device, people, wifi, ethernet, apps, secrets, fallback)
+_DOMAINS = (
+    device,
+    people,
+    wifi,
+    ethernet,
+    clock,
+    apps,
+    update,
+    watch,
+    job,
+    secrets,
+    fallback,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,7 +59,13 @@ class Config:
     ssh: Ssh
     wifi: tuple[Wifi, ...]
     ethernet: tuple[Ethernet, ...]
+    time: Time
     apps: tuple[App, ...]
+    update: Update
+    health: Health
+    metrics: Metrics
+    status: Status
+    jobs: tuple[DeviceJob, ...]
     secrets: tuple[tuple[str, str], ...] = field(repr=False)
     fallback: Fallback | None
     found: tuple[Found, ...] = field(repr=False, compare=False)
@@ -72,13 +106,20 @@ def parse(
     if problems.count:
         raise ConfigError(problems.bounded())
     accounts, ssh = people.read(found)
+    health, metrics, status = watch.read(found)
     return Config(
         device=device.read(found),
         accounts=accounts,
         ssh=ssh,
         wifi=wifi.read(found),
         ethernet=ethernet.read(found),
+        time=clock.read(found),
         apps=apps.read(found),
+        update=update.read(found),
+        health=health,
+        metrics=metrics,
+        status=status,
+        jobs=job.read(found),
         secrets=secrets.read(found),
         fallback=fallback.read(found),
         found=tuple(found),

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import re
 
-from piot_firstboot.facts import Facts
+from piot_firstboot import locales
+from piot_firstboot.facts import Facts, Person
 from piot_firstboot.system import System
 
 _WIRED_FIRST = ("eth0", "end0", "wlan0")  # the Pi's own interfaces, stable over USB sticks
@@ -20,6 +21,8 @@ _NTP = {
     "/usr/sbin/chronyd": "chrony",
 }
 _BOOT = ("/boot/firmware", "/boot")
+# Where `systemctl enable ssh.socket` leaves its link on Debian, and on Ubuntu.
+_SOCKETS = ("sockets.target.wants/ssh.socket", "ssh.service.requires/ssh.socket")
 
 
 def facts(system: System) -> Facts:
@@ -38,6 +41,10 @@ def facts(system: System) -> Facts:
         boot=next((folder for folder in _BOOT if system.exists(f"{folder}/cmdline.txt")), ""),
         codename=_codename(system),
         present=frozenset({"iw"} if system.exists("/usr/sbin/iw") else ()),
+        people=people(system),
+        groups=frozenset(system.accounts("group")),
+        sudo=system.exists("/usr/sbin/visudo"),
+        ssh_socket=any(system.entry(f"/etc/systemd/system/{link}") for link in _SOCKETS),
     )
 
 
@@ -54,7 +61,13 @@ def _codename(system: System) -> str:
 
 def words(system: System) -> dict[str, frozenset[str]]:
     """Return what only the device knows, by the names that `Setting.among` uses."""
-    return {"zones": zones(system)}
+    return {
+        "zones": zones(system),
+        "locales": locales.known(system),
+        "keyboards": keyboards(system),
+        "groups": frozenset(system.accounts("group")),
+        "shells": shells(system),
+    }
 
 
 def zones(system: System) -> frozenset[str]:
@@ -65,6 +78,39 @@ def zones(system: System) -> frozenset[str]:
         for words in map(str.split, text.splitlines())
         if len(words) > 2 and words[0] in ("Z", "L")
     )
+
+
+def shells(system: System) -> frozenset[str]:
+    """List the programs that may be someone's shell; shells(5)."""
+    text = (system.read("/etc/shells") or b"").decode("utf-8", "replace")
+    listed = (line.strip() for line in text.splitlines() if line.startswith("/"))
+    return frozenset(path for path in listed if system.exists(path))
+
+
+def people(system: System) -> dict[str, Person]:
+    """List the accounts with their home, main group and shell."""
+    names = {row[2]: name for name, row in system.accounts("group").items() if len(row) > 2}
+    good = shells(system)
+    return {
+        name: Person(row[5], names.get(row[3], row[3]), row[6] if row[6] in good else "")
+        for name, row in system.accounts("passwd").items()
+        if len(row) == 7
+    }
+
+
+def keyboards(system: System) -> frozenset[str]:
+    """List keyboard layouts, alone and with each variant; none without xkeyboard-config."""
+    found, part = set(), ""
+    text = (system.read("/usr/share/X11/xkb/rules/base.lst") or b"").decode("utf-8", "replace")
+    for line in text.splitlines():
+        words = line.split()
+        if words[:1] == ["!"]:
+            part = words[-1]
+        elif words and part == "layout":
+            found.add(words[0])
+        elif len(words) > 1 and part == "variant":
+            found.add(f"{words[1].rstrip(':')} {words[0]}")
+    return frozenset(found)
 
 
 def _mac(system: System) -> str:

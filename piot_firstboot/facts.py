@@ -13,13 +13,24 @@ _MAX_HOST = 64  # characters; hostname(7), Linux
 
 
 @dataclass(frozen=True, slots=True)
+class Person:
+    """An account that is there already; `shell` is empty unless one can log in with it."""
+
+    home: str
+    group: str
+    shell: str
+
+
+@dataclass(frozen=True, slots=True)
 class Facts:
     """One device. Empty means not known; `mac` is the first interface's, `host` the name now.
 
     `network` is what brings interfaces up (`networkmanager` or `netplan`), `ntp` what sets the
     clock (`timesyncd` or `chrony`), `boot` the boot partition, `codename` the release of Debian.
     `files` holds what piot.conf names on the boot partition, `imported` the keys of each
-    `import_keys`; `present` names the programs and files that a rendering asks for.
+    `import_keys`; `present` names the programs and files that a rendering asks for. `people` are
+    the accounts by name, `groups` all groups; `sudo` tells whether that is installed, and
+    `ssh_socket` whether systemd listens in place of sshd.
     """
 
     serial: str = ""
@@ -33,6 +44,10 @@ class Facts:
     files: Mapping[str, bytes] = field(default_factory=dict)
     imported: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     present: frozenset[str] = frozenset()
+    people: Mapping[str, Person] = field(default_factory=dict)
+    groups: frozenset[str] = frozenset()
+    sudo: bool = True
+    ssh_socket: bool = False
 
 
 def host_name(pattern: str, facts: Facts) -> str:

@@ -47,39 +47,43 @@ _TRY = 150.0  # seconds in which new settings are judged; trial.py ends within t
 _APPLY = 150.0
 _FAREWELL = 2.0  # seconds for the last page to arrive before the radio leaves
 _MINUTES = 3  # what the page says of _TRY
+_PORTS = (80, 8080)
 _NAMES = "/usr/share/zoneinfo/iso3166.tab"
 
 
-def tick(system: System) -> str:
-    """Do what is due, and say what came of it; a unit asks for it once a minute.
+def tick(system: System) -> None:
+    """Do what is due; a unit asks for it once a minute.
 
     Raises ApplyError when the access point cannot be opened.
     """
     if not system.live:
         raise ApplyError("there is no radio in a tree", "piot fallback --page-only --root DIR")
+    root = system.root.rstrip("/")
     data = system.read(SETTINGS)
     settings = json.loads(data) if data else {}
+    due = idle.fallback_due(root)
     if settings.get("schema") != SCHEMA:
         accesspoint.close(system)
-        return "piot.conf has no [fallback]"
-    after = float(settings["after"])
-    if accesspoint.connected(system):
+        progress("piot.conf has no [fallback]")
+    elif accesspoint.connected(system):
         accesspoint.close(system)
-        _due(system, None if idle.routed("") else after)
-        return "connected"
-    due = idle.fallback_due("")
-    if due is None:
-        _due(system, after)
-        return f"nothing is connected; the access point opens in {after:.0f} s if that lasts"
-    if time.clock_gettime(time.CLOCK_BOOTTIME) < due:
-        return "nothing is connected"
-    signal.signal(signal.SIGTERM, _stop)
-    try:
-        _stay(system)
-    finally:
-        accesspoint.close(system)
-        _due(system, None if accesspoint.connected(system) else _KNOWN)
-    return "connected" if accesspoint.connected(system) else "the known networks have their chance"
+        # Without a default route this is asked again, so that a cable without any is noticed.
+        _due(system, None if idle.routed(root) else float(settings["after"]))
+        progress("connected")
+    elif due is None:
+        _due(system, float(settings["after"]))
+        say(f"nothing is connected; the access point opens in {settings['after']:.0f} s")
+    elif time.clock_gettime(time.CLOCK_BOOTTIME) < due:
+        progress("nothing is connected")
+    else:
+        signal.signal(signal.SIGTERM, _stop)
+        try:
+            _stay(system)
+        finally:
+            accesspoint.close(system)
+            found = accesspoint.connected(system)
+            _due(system, None if found else _KNOWN)
+        say("connected" if found else f"the known networks have {_KNOWN:.0f} s")
 
 
 def page_only(
@@ -150,10 +154,11 @@ def _open(system: System, desk: Desk, password: str) -> None:
 
 def _listen() -> socket:
     """Listen where browsers look first; where an app has that port, on the usual other one."""
+    first, second = _PORTS
     try:
-        return portal.listen(ADDRESS, 80)
+        return portal.listen(ADDRESS, first)
     except OSError:
-        return portal.listen(ADDRESS, 8080)
+        return portal.listen(ADDRESS, second)
 
 
 def _try(system: System, entry: Entry) -> str:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 
-from piot_firstboot import idle, intake, ledger, trial, vault, wake
+from piot_firstboot import clock, idle, intake, ledger, trial, vault, wake, wayin
 from piot_firstboot.config import Config
 from piot_firstboot.converge import (
     apply_parts,
@@ -37,6 +38,7 @@ def converge(system: System, *, boot: bool = False, everything: bool = False) ->
     change is left alone unless `everything` is asked for. Raises ApplyError when another run is
     at work.
     """
+    clock.raise_to_floor(system)
     path = intake.find(system)
     if not path:
         return _nothing()
@@ -65,7 +67,9 @@ def plan(system: System, *, everything: bool = False) -> tuple[Report, tuple[Cha
     except ConfigError as error:
         return _wrong(path, error), ()
     book = ledger.load(system)
+    # What leaves of the late parts is known only once keys were imported.
     parts = with_leaving(system, book, taken.parts)
+    parts = tuple(part for part in parts if part.items or not part.late)
     changes = preview(system, parts, pending(book, parts, everything=everything))
     gone = gone_apps(system, {app.name for app in taken.config.apps})
     changes += tuple(Change("remove", f"app {app}") for app in gone)
@@ -93,9 +97,12 @@ def _apply(system: System, taken: Intake, *, boot: bool, everything: bool) -> Re
     late = pending(book, (part for part in everyone if part.late), everything=everything)
     if system.live and any(part.section.startswith(trial.SECTIONS) for part in todo):
         trial.begin(system, taken.facts.network)
+    former = wayin.remember(system)
     gone = gone_apps(system, {app.name for app in taken.config.apps})
     changes = remove_apps(system, gone, say)
     outcomes = apply_parts(system, book, early, todo, wait=not boot, say=say)
+    if system.live and todo:
+        outcomes = _way_in(system, taken, outcomes, former)
     waiting = [Outcome(part, Row("", "waiting", _LATER)) for part in late]
     outcomes += tuple(waiting)
     book = book.noted(outcomes)
@@ -112,7 +119,8 @@ def _apply(system: System, taken: Intake, *, boot: bool, everything: bool) -> Re
         next_step=_next(taken.path, outcomes),
     )
     report = with_lines(report, lines(taken.config, book, outcomes))
-    if waiting or trial.is_open(system):
+    fetch = any(account.import_keys for account in taken.config.accounts) and todo
+    if waiting or fetch or trial.is_open(system):
         system.write(intake.TODO, b"")
     # The stamp says: applied and reported. A part that failed is tried again at the next boot.
     stamp = idle.boot_stamp(taken.path, system.read(taken.path) or b"")
@@ -124,6 +132,21 @@ def _apply(system: System, taken: Intake, *, boot: bool, everything: bool) -> Re
     _publish(system, report, taken.config)
     wake.changed(system, changes)
     return report
+
+
+def _way_in(
+    system: System, taken: Intake, outcomes: tuple[Outcome, ...], former: wayin.Former
+) -> tuple[Outcome, ...]:
+    """Bring the former SSH settings back when nobody could log in with the new ones."""
+    reason = wayin.check(system, taken.config)
+    if not reason:
+        return outcomes
+    wayin.restore(system, former)
+    why = f"nobody could have logged in: {reason}; the former SSH settings are back"
+    return tuple(
+        replace(o, row=Row(o.row.print, "refused", why, _AGAIN)) if o.part.section == "ssh" else o
+        for o in outcomes
+    )
 
 
 def _conceal(system: System, taken: Intake, outcomes: tuple[Outcome, ...]) -> str:

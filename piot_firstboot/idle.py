@@ -19,6 +19,7 @@ from piot_firstboot.git import CONTAINED, ENVIRONMENT
 BOOT_STAMP = "/var/lib/piot/boot.stamp"
 POLL_STAMP = "/run/piot/poll"  # a directory: one stamp an app, gone with each boot
 FALLBACK_DUE = "/run/piot/fallback.due"  # seconds since boot; there while nothing is connected
+CLOCK = "piot-clock"  # beside piot.conf: one line, as 2026-11-24T12:00:00Z
 CAPTIVE = "/etc/NetworkManager/dnsmasq-shared.d/piot-fallback.conf"  # there while it is open
 ANCHORS = "/run/piot/ca"  # a directory: one CA an app
 _FOLDERS = ("/boot/firmware", "/boot", "/etc/piot")
@@ -30,7 +31,7 @@ def answers(argv: list[str]) -> bool:
     """Tell whether the command line is a unit's question and the answer is "nothing new"."""
     match argv:
         case ["firstboot"]:
-            return unchanged("")
+            return unchanged("") and not behind("")
         case ["deploy", app] if "/" not in app:
             return unmoved("", app)
         case ["fallback"]:
@@ -75,6 +76,72 @@ def unchanged(root: str) -> bool:
         return not stamp
     data = _read(root + path)
     return bool(stamp) and data is not None and stamp == boot_stamp(path, data)
+
+
+# -- the clock ----------------------------------------------------------------------------------
+
+# Files that were last written when the clock was right. That of timesyncd is renewed while a time
+# server is in reach; so in most boots systemd has raised the clock before PioT looks.
+_DATED = (
+    "/var/lib/systemd/timesync/clock",
+    "/var/lib/dpkg/status",
+    BOOT_STAMP,
+    "/var/lib/piot/report.json",
+)
+# FAT keeps the local time of the laptop that wrote, which may be 14 hours ahead of UTC.
+_LOCAL = ("piot.conf", "piot-report.txt", "cmdline.txt", CLOCK)
+_AHEAD = 14 * 3600
+_LAG = 120  # seconds that the clock may be behind without anything taking offence
+_LIFE = 10 * 31557600  # seconds after PioT was made; no Debian release is cared for longer
+
+
+def behind(root: str) -> bool:
+    """Tell whether the clock is so far behind what is known that the verb must raise it."""
+    return time.time() + _LAG < clock_floor(root)
+
+
+def clock_floor(root: str, made: float = 0.0) -> float:
+    """Return the newest moment that must have passed, in seconds since the epoch; 0 if unknown.
+
+    A date more than ten years after PioT was `made` (its own file, if not given) is a mistake of
+    the clock that wrote it, and does not count: a laptop that lives in 2099 must not take the
+    device there, where no certificate is valid.
+    """
+    made = made or _modified(__file__)
+    moments = [made, _moment(_read(f"{root}/etc/fake-hwclock.data"))]
+    moments += [_modified(root + path) for path in _DATED]
+    for folder in _FOLDERS[:2]:
+        moments += [_modified(f"{root}{folder}/{name}") - _AHEAD for name in _LOCAL]
+        moments.append(_moment(_read(f"{root}{folder}/{CLOCK}")))
+    return max(moment for moment in moments if moment <= made + _LIFE)
+
+
+def _modified(path: str) -> float:
+    """Return when a file was last written; 0 when there is none."""
+    try:
+        return os.stat(path).st_mtime
+    except OSError:
+        return 0.0
+
+
+def _moment(text: bytes | None) -> float:
+    """Read `2026-11-24T12:00:00Z`, or with a blank in the middle; 0 for anything else.
+
+    By hand, because time.strptime loads the regular expressions and calendar the rest.
+    """
+    try:
+        line = (text or b"").decode("ascii").strip().rstrip("Z")
+        year, month, day = map(int, line[:10].split("-"))
+        hour, minute, second = map(int, line[11:].split(":"))
+    except ValueError:
+        return 0.0
+    if not (1970 <= year <= 9999 and 1 <= month <= 12 and 1 <= day <= 31):
+        return 0.0
+    # Days since the epoch, with years that begin in March.
+    year -= month < 3
+    past = year * 365 + year // 4 - year // 100 + year // 400
+    days = past + (153 * ((month + 9) % 12) + 2) // 5 + day - 1 - 719468
+    return float(((days * 24 + hour) * 60 + minute) * 60 + second)
 
 
 # -- the branch ---------------------------------------------------------------------------------

@@ -32,12 +32,12 @@ class Look:
     """How far the network reached at one moment.
 
     `score` is the furthest of: NOTHING, an ADDRESS on a link that is up, a GATEWAY that answers,
-    a TARGET that accepts a connection. `silent` counts default gateways that do not answer,
-    `links` the interfaces that are up with an address.
+    a TARGET that accepts a connection. `silent` names the default gateways that do not
+    answer, `links` counts the interfaces that are up with an address.
     """
 
     score: int
-    silent: int = 0
+    silent: tuple[str, ...] = ()
     links: int = 0
 
     def full(self, targets: Sequence[Target]) -> bool:
@@ -46,23 +46,22 @@ class Look:
 
     def better(self, other: Look) -> bool:
         """Tell whether this is strictly more than the other."""
-        mine = (self.score, -self.silent, self.links)
-        return mine > (other.score, -other.silent, other.links)
+        mine = (self.score, -len(self.silent), self.links)
+        return mine > (other.score, -len(other.silent), other.links)
 
     def words(self, targets: Sequence[Target]) -> str:
         """Say it to a person."""
+        if self.score == NOTHING:
+            return "nothing is connected"
         where = " or ".join(f"{host} port {port}" for host, port in targets)
-        match self.score:
-            case 0:
-                return "nothing is connected"
-            case 1 if self.silent:
-                return "there is an address, but the gateway does not answer"
-            case 1:
-                return "there is an address, but no gateway"
-        end = ", but another gateway does not" if self.silent else ""
+        if self.silent:
+            also = {GATEWAY: "; another does", TARGET: f"; {where} does"}.get(self.score, "")
+            return f"the gateway {' or '.join(self.silent)} does not answer{also}"
+        if self.score == ADDRESS:
+            return "there is an address, but no gateway"
         if self.score == TARGET:
-            return f"{where} answers{end.replace('another', 'a')}"
-        return f"the gateway answers{end or f', but not {where}' * bool(targets)}"
+            return f"{where} answers"
+        return f"the gateway answers{f', but not {where}' * bool(targets)}"
 
 
 def look(system: System, targets: Sequence[Target], until: float) -> Look:
@@ -72,7 +71,7 @@ def look(system: System, targets: Sequence[Target], until: float) -> Look:
         return Look(NOTHING)
     gateways = _gateways(system)
     answering = _answering(system, gateways)
-    silent = len(gateways) - len(answering)
+    silent = tuple(sorted(gateway for _, gateway in gateways - answering))
     if _any_accepts(system, targets, until):
         return Look(TARGET, silent, len(links))
     return Look(GATEWAY if answering else ADDRESS, silent, len(links))

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from piot_firstboot import radio
+from piot_firstboot import locales, radio
 from piot_firstboot.system import System
 
 _Way = tuple[Callable[[System], str], Callable[[System, str], None]]
 
 STATES: dict[str, _Way] = {
     "hostname": (System.hostname, System.set_hostname),
+    "locale": (locales.current, locales.build),
     "radio": (radio.switch, radio.set_switch),
     "regdom": (radio.country, radio.set_country),
 }

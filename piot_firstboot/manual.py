@@ -66,6 +66,9 @@ instead of
 instead of a Wi-Fi password, and let keys be made on the device.
 """
 
+# Sections that there are only with a NAME.
+_TITLES = {"job": "job.backup"}
+
 _TAIL = """\
 .SH FILES
 .TP
@@ -94,8 +97,8 @@ def example() -> str:
         "# has a line of its own. `piot check piot.conf` finds mistakes before you boot.",
     ]
     for part in SECTIONS:
-        title = f"{part.name}.NAME" if part.parse_name and "name" not in keys(part.name) else ""
-        lines += ["", "", *_prose(part.help), f"#[{title or part.name}]"]
+        title = _TITLES.get(part.name, part.name)
+        lines += ["", "", *_prose(part.help), f"#[{title}]"]
         for row in keys(part.name).values():
             lines += ["", *_prose(_help(row)), f"#{_name(row)} = {row.example}"]
     return "\n".join(lines) + "\n"

@@ -128,7 +128,9 @@ def address(text: str) -> Interface | str:
         raise BadValue("a device cannot have this address")
     if found.version == 4 and net.prefixlen < 31:
         if here == net.network_address:
-            raise BadValue("this is the address of the network itself", f"write {here + 1}/…")
+            raise BadValue(
+                "this is the address of the network itself", f"write {here + 1}/{net.prefixlen}"
+            )
         if here == net.broadcast_address:
             raise BadValue("this is the broadcast address of the network")
     return found

@@ -126,8 +126,7 @@ def enter(data: bytes, form: Form, near: Sequence[Network], former: str = "") ->
     known = next((block.name for block in blocks if ssid and ssid == _named(block)), "")
     old = known or next((block.name for block in blocks if block.name == former), "")
     section = old or _free(blocks, form.ssid if form.network == "" else _text(ssid))
-    values: dict[str, str | None] = dict.fromkeys(_CLEARED)
-    values |= _keys(form, ssid, near)
+    values = _keys(form, ssid, near)
     at, said = _country(blocks)
     if form.country and form.country != said:
         if at and at != section:
@@ -174,16 +173,19 @@ def _keys(form: Form, ssid: bytes, near: Sequence[Network]) -> dict[str, str | N
     """Return the keys of the network, but for its country."""
     seen = next((one for one in near if one.ssid == ssid), None)
     text = form.ssid if form.network == "" else _text(ssid)
-    values: dict[str, str | None] = {"ssid": text, "password": form.password}
+    values: dict[str, str | None] = {"ssid": text}
     if ssid and not text:
-        values |= {"ssid": None, "ssid_hex": ssid.hex()}
+        values = {"ssid": None, "ssid_hex": ssid.hex()}
+    values["password"] = form.password
+    if re.fullmatch("[0-9a-fA-F]{64}", form.password):
+        values |= {"password": None, "psk_hex": form.password}  # a key, as many routers print it
     keyless = seen.keyless if seen else form.keyless
     if keyless and not form.password:
         owe = seen is not None and "OWE" in seen.security
         values |= {"password": None, "security": "owe" if owe else "open"}
     if seen is None and ssid:
         values["hidden"] = "yes"  # is asked for by name; does no harm to one that is not hidden
-    return values
+    return {**values, **{key: None for key in _CLEARED if key not in values}}
 
 
 def _text(ssid: bytes) -> str:
@@ -246,6 +248,8 @@ def _field(entry: Entry, problem: Problem) -> str:
         key = keys.get(problem.line)
         if key == COUNTRY:
             return COUNTRY
+        if block.line == problem.line and COUNTRY in problem.message:
+            return COUNTRY  # missing; which section it is said of makes no difference
         if block.name != entry.section:
             continue
         if key is not None:

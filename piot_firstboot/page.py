@@ -20,7 +20,8 @@ _STYLE = """
 --calm:#f1f3f5;--blue:#0b57c9;--on:#fff;--red:#b3140f;--pink:#fdeceb}
 @media(prefers-color-scheme:dark){:root{--ink:#eceef0;--soft:#a9afb6;--paper:#16181a;
 --line:#757c84;--calm:#22262a;--blue:#8ab6ff;--on:#08244f;--red:#ff9d95;--pink:#3a1a18}}
-*{box-sizing:border-box}
+*,:before{box-sizing:border-box}
+.whole{white-space:nowrap}
 body{margin:0;background:var(--paper);color:var(--ink);font:1.0625rem/1.45 system-ui,sans-serif;
 overflow-wrap:anywhere}
 main{max-width:30rem;margin:0 auto;padding:1.25rem 1rem 2.5rem}
@@ -34,7 +35,7 @@ border:1px solid var(--line);border-bottom-width:0;cursor:pointer}
 .net:first-of-type{border-radius:.625rem .625rem 0 0}
 .net.last{border-bottom-width:1px;border-radius:0 0 .625rem .625rem}
 .net.last:first-of-type{border-radius:.625rem}
-.net:before{content:"";flex:none;width:1.125rem;height:1.125rem;border:2px solid var(--line);
+.net:before{content:"";flex:none;width:1.25rem;height:1.25rem;border:2px solid var(--line);
 border-radius:50%}
 .pick:checked+.net{background:var(--calm)}
 .pick:checked+.net:before{border:.375rem solid var(--blue)}
@@ -88,7 +89,8 @@ class View:
 def form(view: View) -> bytes:
     """Render the form, with what is wrong beside the field that it is about."""
     wrong = any(view.problems.values())
-    parts = [f"<h1>Connect {_e(view.name)} to Wi-Fi</h1>"]
+    heading = f"Connect {_e(view.name)} to"
+    parts = [f'<h1>{heading} <span class="whole">Wi-Fi</span></h1>']
     if view.problems.get(WHOLE):
         lines = "".join(map(_general, view.problems[WHOLE]))
         parts.append(f'<div class="box" role="alert"><p><b>Not saved.</b></p>{lines}</div>')
@@ -174,7 +176,7 @@ def _row(number: int, one: Network, picked: str) -> str:
     about = f"{strength}, open" if one.keyless else strength
     state = " checked" * (value == picked)
     if one.enterprise:
-        about, state = "asks for a user name: only through piot.conf", " disabled"
+        about, state = "needs a user name", " disabled"
     return (
         f'<input class="pick" type="radio" name="network" id="n{number}" value="{value}"{state}>'
         f'<label class="net" for="n{number}"><span dir="auto">{_e(shown)}</span>'
@@ -184,11 +186,13 @@ def _row(number: int, one: Network, picked: str) -> str:
 
 def _password(view: View, focus: str) -> str:
     """Render the field for the password; it never shows again what was entered."""
+    lost = view.form.password and not view.problems.get(PASSWORD)
+    again = '<p class="hint">Enter it again: it is not kept here.</p>' if lost else ""
     return (
         '<div class="field"><label class="name" for="password">Password</label>'
         f'<input class="text" id="password" name="password" {_PLAIN}'
         f"{_invalid(view, PASSWORD)}{' autofocus' * (focus == PASSWORD)}>"
-        f'{_errors(view, PASSWORD)}<label class="tick"><input type="checkbox" id="show">'
+        f'{_errors(view, PASSWORD)}{again}<label class="tick"><input type="checkbox" id="show">'
         "Show the password</label></div>"
     )
 

@@ -21,7 +21,7 @@ MOST_HEADERS = 64
 PATIENCE = 10.0  # seconds for a connection, from its beginning to its end
 _MOST_CONNECTIONS = 32  # browsers open several, some of them only to have them
 _PIECE = 16 * 1024
-_TICK = 0.5  # seconds between looks at the clock
+_TICK = 0.25  # seconds between looks at the clock
 
 _REASONS = {
     200: "OK",
@@ -103,7 +103,7 @@ def listen(host: str, port: int) -> socket.socket:
 
 
 def serve(server: socket.socket, site: Site, go_on: Callable[[], bool]) -> None:
-    """Answer requests while `go_on`, which is asked twice a second and after each request."""
+    """Answer requests while `go_on`, which is asked a few times a second and after each request."""
     with selectors.DefaultSelector() as selector:
         selector.register(server, selectors.EVENT_READ)
         open_ones: dict[int, _Connection] = {}

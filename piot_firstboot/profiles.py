@@ -1,7 +1,7 @@
 """Network profiles: the files that piot.conf becomes, and making the system use them.
 
 NetworkManager's keyfiles, each one profile; or one file of netplan, where a machine has that and
-no NetworkManager.
+no NetworkManager. With them go the certificates that they name.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ import time
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
+from piot_firstboot.render.keyfile import CERTIFICATES
 from piot_firstboot.system import System
 
 FOLDERS = {"networkmanager": "/etc/NetworkManager/system-connections", "netplan": "/etc/netplan"}
@@ -63,7 +64,8 @@ class _Profile:
 def read(system: System, kind: str) -> dict[str, bytes]:
     """Read the set of files that is in place."""
     folder = FOLDERS[kind]
-    paths = (f"{folder}/{name}" for name in system.names(folder) if _OURS.fullmatch(name))
+    paths = [f"{folder}/{name}" for name in system.names(folder) if _OURS.fullmatch(name)]
+    paths += [f"{CERTIFICATES}/{n}" for n in system.names(CERTIFICATES) if not n.startswith(".")]
     return {path: data for path in paths if (data := system.read(path)) is not None}
 
 
@@ -72,6 +74,7 @@ def put(system: System, kind: str, wanted: Files) -> None:
     present = read(system, kind)
     for path, data in wanted.items():
         if present.get(path) != data:
+            system.mkdir(path.rpartition("/")[0], 0o700)
             system.write(path, data, _MODE)
     for path in present.keys() - wanted.keys():
         system.remove(path)
@@ -99,8 +102,12 @@ def activate(
     if result.code != 0:
         return (Failure("NetworkManager", _said(result.err), False),)
     groups: dict[tuple[str, str], list[_Profile]] = {}
+    changed = {path for path, data in files.items() if other.get(path) != data}
     for path, data in files.items():
-        profile = _profile(path, data, changed=other.get(path) != data)
+        if path.startswith(f"{CERTIFICATES}/"):
+            continue
+        uses = any(name.startswith(CERTIFICATES) and name.encode() in data for name in changed)
+        profile = _profile(path, data, changed=path in changed or uses)
         if profile.uuid and profile.automatic:
             groups.setdefault((profile.kind, profile.interface), []).append(profile)
     waiting = [group for group in groups.values() if any(p.changed for p in group)]

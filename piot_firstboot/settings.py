@@ -5,10 +5,34 @@ The parser, the defaults, the redaction, and what people read (`manual`) come fr
 
 from __future__ import annotations
 
-from piot_firstboot.sections import apps, device, ethernet, fallback, people, secrets, wifi
+from piot_firstboot.sections import (
+    apps,
+    clock,
+    device,
+    ethernet,
+    fallback,
+    job,
+    people,
+    secrets,
+    update,
+    watch,
+    wifi,
+)
 from piot_firstboot.table import Section, Setting
 
-_DOMAINS = (device, people, wifi, ethernet, apps, secrets, fallback)
+_DOMAINS = (
+    device,
+    people,
+    wifi,
+    ethernet,
+    clock,
+    apps,
+    update,
+    watch,
+    job,
+    secrets,
+    fallback,
+)
 SECTIONS: tuple[Section, ...] = tuple(row for domain in _DOMAINS for row in domain.SECTIONS)
 SETTINGS: tuple[Setting, ...] = tuple(row for domain in _DOMAINS for row in domain.SETTINGS)
 

@@ -5,9 +5,11 @@ New network settings are judged here; keys are imported, packages installed, loc
 
 from __future__ import annotations
 
-from piot_firstboot import intake, ledger, notify, trial
+from collections.abc import Mapping
+
+from piot_firstboot import clock, intake, keyserver, ledger, notify, trial
 from piot_firstboot.converge import apply_parts, lines, pending, with_leaving
-from piot_firstboot.errors import ConfigError
+from piot_firstboot.errors import ApplyError, ConfigError
 from piot_firstboot.intake import Intake
 from piot_firstboot.ledger import Ledger, Outcome, Row
 from piot_firstboot.notify import say
@@ -16,6 +18,7 @@ from piot_firstboot.remote import endpoint
 from piot_firstboot.report import Report, last, log, publish, with_lines
 from piot_firstboot.system import System
 
+_SYNC = 60.0  # seconds; apt and key servers refuse a clock that is far off
 _TRIES = "/run/piot/tries/setup"
 _AGAIN = "correct it, or try the same again: sudo piot apply --all"
 
@@ -40,23 +43,34 @@ def complete(system: System, *, everything: bool = False) -> Report:
         verdict = _judge_network(system, _targets(taken), taken.parts, book)
         book = book.noted(verdict)
         ledger.save(system, book)
-        parts = with_leaving(system, book, taken.parts)
+        imported, troubles = _import_keys(system, taken)
+        taken = intake.read(system, path, imported)
+        parts = _kept(with_leaving(system, book, taken.parts), troubles)
         late = tuple(part for part in parts if part.late)
         todo = pending(book, late, everything=everything)
+        if todo:
+            clock.wait_for_sync(system, _SYNC, say)
         outcomes = apply_parts(system, book, late, todo, say=say)
         book = book.noted(outcomes)
         ledger.save(system, book)
-        report = _report(system, taken, book, (*verdict, *outcomes))
+        report = _report(system, taken, book, (*verdict, *outcomes), troubles)
         refused = publish(system, report, log(system, taken.config))
         if refused:
             say(refused)
     failed = [outcome for outcome in outcomes if outcome.row.state == "failed"]
-    if failed:
+    if failed or troubles:
         _ask_again(system)
     else:
         system.remove(_TRIES)
         system.remove(intake.TODO)
     return report
+
+
+def _kept(parts: tuple[Part, ...], troubles: tuple[str, ...]) -> tuple[Part, ...]:
+    """Leave imported keys alone while one of their servers does not answer."""
+    if not troubles:
+        return parts
+    return tuple(p for p in parts if p.items or not (p.late and p.section.startswith("user")))
 
 
 def _targets(taken: Intake) -> tuple[tuple[str, int], ...]:
@@ -81,11 +95,29 @@ def _judge_network(
     )
 
 
+def _import_keys(
+    system: System, taken: Intake
+) -> tuple[Mapping[str, tuple[str, ...]], tuple[str, ...]]:
+    """Fetch the keys of each `import_keys`, and say which could not be had."""
+    found, troubles = {}, []
+    sources = [source for account in taken.config.accounts for source in account.import_keys]
+    if sources:
+        clock.wait_for_sync(system, _SYNC, say)
+    for source in dict.fromkeys(sources):
+        try:
+            found[source] = keyserver.fetch(source)
+        except ApplyError as error:
+            troubles.append(f"import_keys = {source}: {error}")
+            say(troubles[-1])
+    return found, tuple(troubles)
+
+
 def _report(
     system: System,
     taken: Intake,
     book: Ledger,
     outcomes: tuple[Outcome, ...],
+    troubles: tuple[str, ...],
 ) -> Report:
     """Bring the last report up to date with what happened here."""
     former = last(system)
@@ -95,13 +127,16 @@ def _report(
     if bad:
         first = bad[0]
         headline = f"{taken.path}: [{first.part.section}] {first.row.state}: {first.row.reason}"
+    elif troubles:
+        headline = f"{taken.path}: {troubles[0]}"
     every = (Outcome(part, Row("", "unchanged")) for part in taken.parts)
     done = {outcome.part.scope: outcome for outcome in outcomes}
     report = Report(
-        not bad,
+        not bad and not troubles,
         headline,
         taken.path,
         changes=((former.changes if former else ()) + changes)[-200:],
+        notes=(*troubles, *clock.notes(system)),
         next_step=(bad[0].row.hint if bad else ""),
     )
     return with_lines(report, lines(taken.config, book, [done.get(o.part.scope, o) for o in every]))

@@ -211,6 +211,10 @@ class System:
         """Set the running kernel's host name."""
         socket.sethostname(name)
 
+    def set_clock(self, seconds: float) -> None:
+        """Set the wall clock, in seconds since the epoch."""
+        time.clock_settime(time.CLOCK_REALTIME, seconds)
+
     def sync(self, path: str) -> None:
         """Flush the file system that holds a path (syncfs(2), through coreutils' sync -f)."""
         self.run(("sync", "-f", self.path(path)), timeout=600, check=True)

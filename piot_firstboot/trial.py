@@ -25,6 +25,7 @@ from piot_firstboot import link, profiles
 from piot_firstboot.apply import recorded, scopes
 from piot_firstboot.link import Look, Target
 from piot_firstboot.profiles import Failure
+from piot_firstboot.render.keyfile import CERTIFICATES
 from piot_firstboot.system import System
 
 SECTIONS = ("wifi", "ethernet")
@@ -277,15 +278,14 @@ def _copy(system: System, folder: str, files: profiles.Files) -> None:
     system.remove_tree(folder)
     system.mkdir(folder, 0o700)
     for path, data in files.items():
-        system.write(f"{folder}/{path.rpartition('/')[2]}", data, 0o600)
+        system.write(f"{folder}{path}", data, 0o600)
 
 
 def _copies(system: System, folder: str, kind: str) -> dict[str, bytes]:
     """Read a set of files that was kept, by the paths that they came from."""
-    names = (name for name in system.names(folder) if not name.startswith("."))
-    return {
-        f"{profiles.FOLDERS[kind]}/{name}": system.read(f"{folder}/{name}") or b"" for name in names
-    }
+    places = (profiles.FOLDERS[kind], CERTIFICATES)
+    paths = (f"{place}/{name}" for place in places for name in system.names(f"{folder}{place}"))
+    return {path: system.read(f"{folder}{path}") or b"" for path in paths if "/." not in path}
 
 
 def _close(system: System, *, keep_refusal: bool = False) -> None:

@@ -162,6 +162,8 @@ def password_hash(text: str) -> str:
 
 def login_password(text: str) -> str:
     """Take the password of a person's account."""
+    if re.match(r"\$[0-9a-z]{1,3}\$\S{20}", text):
+        raise BadValue("this is a hash, not a password", "write password_hash = …")
     if len(text) < MIN_PASSWORD:
         raise BadValue(f"a password has at least {MIN_PASSWORD} characters", "choose a longer one")
     if len(text.encode()) > MAX_PASSWORD:
@@ -191,6 +193,38 @@ def user_name(text: str) -> str:
             hint,
         )
     return text
+
+
+def key_source(text: str) -> str:
+    """Read where someone publishes their keys: gh:NAME or lp:NAME."""
+    if not re.fullmatch(r"(gh|lp):[A-Za-z0-9](?:[A-Za-z0-9-]|\.(?!\.)){0,38}", text):
+        raise BadValue(
+            "this is not the name of someone who publishes keys",
+            "write gh:NAME for GitHub, or lp:NAME for Launchpad",
+        )
+    return text
+
+
+def group_name(text: str) -> str:
+    """Read the name of a group; whether there is one is known on the device."""
+    if not re.fullmatch(r"[a-z_][a-z0-9_-]{0,31}", text):
+        hint = "one group a line: groups = gpio" if re.search(r"[\s,]", text) else ""
+        raise BadValue("this is not the name of a group", hint)
+    return text
+
+
+def shell(text: str) -> str:
+    """Read the path of a program; whether it may be a shell is known on the device."""
+    if not re.fullmatch(r"/[A-Za-z0-9/._+-]{1,100}", text):
+        raise BadValue("this is not the path of a program", "write it like /bin/bash")
+    return text
+
+
+def port(text: str) -> int:
+    """Read the number of a TCP port."""
+    if not text.isdecimal() or not 1 <= int(text) <= 65535:
+        raise BadValue("a port has a number from 1 to 65535")
+    return int(text)
 
 
 def poll(text: str) -> float | None:

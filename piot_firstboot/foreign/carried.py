@@ -84,8 +84,11 @@ class Draft:
         """Note something that cannot be read; of its line only the key is shown."""
         if len(self.problems) >= _MOST_PROBLEMS:
             return
-        text = masked(self.lines[line - 1]) if 0 < line <= len(self.lines) else ""
-        column = max(1, min(column, len(text))) if text else max(1, column) if line else 0
+        whole = self.lines[line - 1] if 0 < line <= len(self.lines) else ""
+        # A problem of the line as a whole is marked where the line begins to say something.
+        column = max(column, len(whole) - len(whole.lstrip()) + 1) if line else 0
+        text = masked(whole)
+        column = min(column, len(text)) if text else column
         self.problems.append(Problem(self.source, line, column, message, hint, text))
 
     def done(self) -> Carried:
@@ -100,7 +103,9 @@ def masked(line: str) -> str:
     match = _KEY.match(line)
     if not match:
         return ""
-    return f"{match[0]} {MASK}" if line[match.end() :].strip() else match[0]
+    value = line[match.end() :]
+    blanks = value[: len(value) - len(value.lstrip())]
+    return f"{match[0]}{blanks}{MASK}" if value.strip() else match[0]
 
 
 def printable(text: str, most: int = 60) -> str:

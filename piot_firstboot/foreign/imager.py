@@ -54,7 +54,7 @@ def put_password(table: Table, *, encrypted: bool) -> None:
 
 def looks_hashed(password: str) -> bool:
     """Tell whether a password is one in crypt(5) format."""
-    return password.startswith(("$", "!", "*")) and password.count("$") != 1
+    return password in ("!", "*") or (password.startswith("$") and password.count("$") > 2)
 
 
 def put_login(ssh: Table, named: bool) -> None:
@@ -97,7 +97,7 @@ def _wifi(wlan: Table) -> None:
     if network.password and encrypted and not wifinet.is_key(network.password):
         why = "this is said to be a key, but is not one of 64 hexadecimal digits"
         wlan.draft.leave(wlan.line("password"), "[wlan] password", f"{why}; write it anew")
-        network.password = ""
+        network.password, network.security = "", "wpa2"  # so that it is not taken for an open one
     if network.ssid:
         wifinet.put(wlan.draft, network, set())
     elif network.password:

@@ -37,7 +37,8 @@ def carry(data: bytes, source: str = "rpi-preseed.toml") -> Carried:
     _time(root.table("time"))
     _packages(root.table("packages"))
     for name, why in _LATER.items():
-        root.table(name).leave_rest(why)
+        if any(root.table(name).values.values()):
+            draft.leave(root.lines.get(name, 0), f"[{name}]", why)
     root.values.pop("debug", None)
     root.leave_rest()
     return draft.done()
@@ -83,6 +84,9 @@ def _wifi(wlan: Table) -> None:
         network.security = _SECURITY[kind]
     elif kind:
         draft.leave(wlan.line("key_mgmt"), "[wlan] key_mgmt", "PioT knows none such")
+    if kind in ("wpa-psk", "sae") and not network.password and ssid:
+        network.security = "wpa3" if kind == "sae" else "wpa2"
+        draft.leave(line, "[wlan] password", wifinet.NO_PASSWORD)
     if ssid:
         wifinet.put(draft, network, set())
     elif network.password:
@@ -97,11 +101,9 @@ def _ethernet(wired: Table) -> None:
         if method != "dhcp":
             why = "PioT does not switch wired networks off"
             wired.draft.leave(wired.line("method"), "[ethernet] method", why)
-        wired.leave_rest(
-            f"this is not used with method {method}" if method == "dhcp" else "as above"
-        )
+        wired.leave_rest("this counts with method static only")
         return
-    section = f"ethernet.{wired.values.get('interface') or 'wired'}"
+    section = f"ethernet.{wifinet.plain_name(str(wired.values.get('interface', '')), 'wired')}"
     put_text(wired, "interface", section, "interface")
     for key in ("address", "gateway", "dns"):
         line = wired.line(key)

@@ -101,7 +101,10 @@ def read(draft: Draft, data: bytes) -> Table | None:
         column = int(place[2]) if place and place[2] else 1
         # What follows `:` is a piece of the file, and maybe of a password.
         said = _PLACE.sub("", str(error)).partition(":")[0] if place else "a value too long"
-        draft.problem(line, column, f"not TOML: {said}", 'texts stand in quotes: key = "value"')
+        hint = 'texts stand in quotes: key = "value"' if said == "Invalid value" else ""
+        if said.startswith("Cannot "):
+            said = "this key or table is given twice"
+        draft.problem(line, column, f"not TOML: {said}", hint)
     return None
 
 

@@ -12,6 +12,7 @@ from piot_firstboot.foreign.carried import Draft, printable
 _HEX_KEY = re.compile(r"[0-9A-Fa-f]{64}")
 _PHASE2 = re.compile(r"auth(?:eap)?=([A-Za-z0-9-]+)")
 _MOST_NAME = 30  # netvalues.section_name
+NO_PASSWORD = "the password is not in this file; add password = … to the [wifi]"
 BESIDE = "copy the file beside piot.conf, under this name"
 
 
@@ -79,9 +80,13 @@ def _lone(text: str) -> bool:
 
 def section_name(ssid: bytes, taken: set[str]) -> str:
     """Make a NAME for `[wifi.NAME]` from the name of a network, unlike those taken so far."""
-    plain = unicodedata.normalize("NFKD", ssid.decode("utf-8", "ignore"))
-    plain = plain.encode("ascii", "ignore").decode().lower()
-    return free_name(re.sub(r"[^a-z0-9]+", "-", plain).strip("-") or "network", taken)
+    return free_name(plain_name(ssid.decode("utf-8", "ignore"), "network"), taken)
+
+
+def plain_name(text: str, default: str) -> str:
+    """Make a word of letters, digits and hyphens, at most so long as a NAME may be."""
+    plain = unicodedata.normalize("NFKD", text).encode("ascii", "ignore").decode().lower()
+    return re.sub(r"[^a-z0-9]+", "-", plain).strip("-")[:_MOST_NAME].rstrip("-") or default
 
 
 def free_name(base: str, taken: set[str]) -> str:

@@ -5,10 +5,21 @@ from __future__ import annotations
 from piot_firstboot.config import Config
 from piot_firstboot.facts import Facts
 from piot_firstboot.plan import Part
-from piot_firstboot.render import apps, clock, fallback, hostname, network, secrets, ssh, users
+from piot_firstboot.render import (
+    apps,
+    clock,
+    device,
+    fallback,
+    jobs,
+    network,
+    secrets,
+    ssh,
+    update,
+    users,
+)
 
 # In the order in which they are applied: a way in first, what needs it last.
-_DOMAINS = (hostname, clock, users, ssh, network, secrets, apps, fallback)
+_DOMAINS = (device, clock, users, ssh, network, secrets, update, apps, jobs, fallback)
 
 
 def render_config(config: Config, facts: Facts) -> tuple[Part, ...]:

@@ -5,7 +5,6 @@ Never a `current` link: after a flip of such a link systemd would not see that a
 
 from __future__ import annotations
 
-import zlib
 from collections.abc import Iterator
 
 from piot_firstboot import credential
@@ -14,6 +13,7 @@ from piot_firstboot.items import File, Item, Symlink, Unit
 from piot_firstboot.manifest import Job, Manifest, Service
 from piot_firstboot.render import app_exec
 from piot_firstboot.render.app_process import Release, add_process, note
+from piot_firstboot.render.timer import add_schedule
 from piot_firstboot.schedule import format_span
 from piot_firstboot.unitfile import UnitFile, specifiers
 
@@ -21,7 +21,6 @@ __all__ = ["Release", "render_app"]
 
 UNITS = "/etc/systemd/system"
 _RESTART_STEPS = 254  # the first systemd with RestartSteps=: systemd.service(5)
-_FIRST_RUN = 5  # seconds after its timer started that an `every` job runs first
 _STOP = 95.0  # seconds for systemd to end what ran too long, its own 90 included
 
 
@@ -210,23 +209,7 @@ class _Rendering:
         release = self._release
         file = self._file(self._unit(job.name, "timer"), f"When {release.app} {job.name} runs")
         file.add("Unit", "PartOf", self._target)
-        if job.every is not None:
-            # RandomizedDelaySec= would be added to every interval; a later first run keeps both
-            # the interval and the distance to other devices.
-            seed = f"{release.hostname}/{release.app}/{job.name}".encode()
-            later = zlib.crc32(seed) % (int(job.jitter) + 1)
-            file.add("Timer", "OnActiveSec", format_span(_FIRST_RUN + later))
-            file.add("Timer", "OnUnitActiveSec", format_span(job.every))
-            if job.every <= 600:
-                file.add("Timer", "AccuracySec", "1s" if job.every >= 10 else "100ms")
-        else:
-            file.extend("Timer", (("OnCalendar", event) for event in job.at))
-            file.add("Timer", "AccuracySec", "1s")
-            if job.catch_up:
-                file.add("Timer", "Persistent", "true")
-            if job.jitter:
-                file.add("Timer", "RandomizedDelaySec", format_span(job.jitter))
-                file.add("Timer", "FixedRandomDelay", "true")
+        add_schedule(file, job, f"{release.hostname}/{release.app}/{job.name}")
         file.add("Install", "WantedBy", self._target)
         return file
 

@@ -1,4 +1,4 @@
-"""The SSH server: whether it runs, and whether it takes passwords."""
+"""The SSH server: whether it runs, on which port, and whether it takes passwords."""
 
 from __future__ import annotations
 
@@ -13,29 +13,41 @@ from piot_firstboot.render.origin import COMMENT
 # sshd takes the first value it meets, and Debian includes this directory before all else; `10`
 # comes before cloud-init's `50-cloud-init.conf`.
 DROP_IN = "/etc/ssh/sshd_config.d/10-piot.conf"
+# Early in a first boot sshd has neither host keys nor /run/sshd, and judges nothing without them.
+_JUDGE = """\
+[ -x /usr/sbin/sshd ] || exit 0
+mkdir -p /run/sshd
+folder=$(mktemp -d)
+trap 'rm -r "$folder"' EXIT
+ssh-keygen -q -t ed25519 -N '' -f "$folder/key"
+/usr/sbin/sshd -t -h "$folder/key" -f "$1"
+"""
 
 
 def render(config: Config, facts: Facts) -> Iterable[Part]:
-    """Render `[ssh]`.
-
-    The drop-in has no `check`: `sshd -t` fails in early boot for want of host keys and of
-    /run/sshd, and nothing but fixed words is written here. ssh.service runs it at each reload.
-    """
-    login = config.ssh.password_login
+    """Render `[ssh]`."""
+    ssh = config.ssh
     items: list[Item] = []
-    if login is not None:
-        lines = [COMMENT, f"PasswordAuthentication {'yes' if login else 'no'}"]
-        if not login:
+    lines = []
+    if ssh.port is not None:
+        lines.append(f"Port {ssh.port}")
+    if ssh.password_login is not None:
+        lines.append(f"PasswordAuthentication {'yes' if ssh.password_login else 'no'}")
+        if not ssh.password_login:
             # PAM would ask for the password in its own dialogue.
             lines.append("KbdInteractiveAuthentication no")
-        items.append(File(DROP_IN, ("\n".join(lines) + "\n").encode()))
-    enabled = config.ssh.enabled
-    keys = any(account.authorized_keys for account in config.accounts)
-    if enabled is None and (keys or login):
+    if lines:
+        text = "\n".join((COMMENT, *lines)) + "\n"
+        items.append(File(DROP_IN, text.encode(), check=("sh", "-ec", _JUDGE, "sshd", "{}")))
+    enabled = ssh.enabled
+    keys = any(account.authorized_keys or account.import_keys for account in config.accounts)
+    if enabled is None and (keys or ssh.password_login or ssh.port is not None):
         enabled = True
-    # Named even where it shall stay as it is: sshd must notice that a drop-in has gone.
-    unit = Unit("ssh.service", enabled, enabled, on_change="reload", because=(DROP_IN,))
-    if enabled is False:
-        # Socket activation would start the server at the next connection.
+    if enabled is False or ssh.port is not None:
+        # It would start the server at the next connection, and knows nothing of `Port`.
         items.append(Unit("ssh.socket", active=False, enabled=False))
+    # What systemd listened for is handed over only to a server that starts.
+    change = "restart" if facts.ssh_socket and ssh.port is not None else "reload"
+    # Named even where it shall stay as it is: sshd must notice that a drop-in has gone.
+    unit = Unit("ssh.service", enabled, enabled, on_change=change, because=(DROP_IN,))
     return (Part("ssh", (*items, unit)),)

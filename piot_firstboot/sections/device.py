@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from piot_firstboot import values
-from piot_firstboot.found import Found, only
+from piot_firstboot import systemvalues, values
+from piot_firstboot.found import Found, of, only
 from piot_firstboot.table import Section, Setting
 
 if TYPE_CHECKING:
@@ -34,19 +34,61 @@ SETTINGS: tuple[Setting, ...] = (
         "Europe/Berlin",
         among="zones",
     ),
+    Setting(
+        "device",
+        "locale",
+        systemvalues.locale,
+        "Language and formats, a UTF-8 locale as in /usr/share/i18n/SUPPORTED. It is built on the "
+        "device.",
+        "de_DE.UTF-8",
+        among="locales",
+    ),
+    Setting(
+        "device",
+        "keyboard",
+        systemvalues.keyboard,
+        "The layout of the keyboard, or layout and variant, as xkeyboard-config(7) has them.",
+        "us intl",
+        among="keyboards",
+    ),
+    Setting(
+        "device",
+        "role",
+        systemvalues.role,
+        "What the device is among others, a word; apps see it as PIOT_ROLE.",
+        "gateway",
+    ),
+    Setting(
+        "device",
+        "labels",
+        systemvalues.label,
+        "A name and a value that tell this device from others. Repeat for more.",
+        "room=kitchen",
+        default=(),
+        many=True,
+    ),
 )
 
 
 @dataclass(frozen=True, slots=True)
 class Device:
-    """What the device calls itself; `hostname` may hold placeholders."""
+    """What the device calls itself; `hostname` may hold placeholders, `keyboard` a variant."""
 
     hostname: str | None
     timezone: str | None
+    locale: str | None
+    keyboard: str | None
+    role: str | None
+    labels: tuple[tuple[str, str], ...]
 
 
 def judge(judge: Judge, found: list[Found]) -> None:
-    """Find nothing: each value stands for itself."""
+    """Refuse two values for one label."""
+    for part in of(found, "device"):
+        names = [name for name, _ in part.values.get("labels", ())]
+        for name in sorted({name for name in names if names.count(name) > 1}):
+            message = f"the label {name} is given two values"
+            judge.at_key(part, part.entries["labels"], message, "keep one of them")
 
 
 def read(found: list[Found]) -> Device:

@@ -69,18 +69,50 @@ SETTINGS: tuple[Setting, ...] = (
     ),
     Setting(
         "user",
+        "import_keys",
+        values.key_source,
+        "Where public keys are fetched from once there is a network: gh:NAME (GitHub) or lp:NAME "
+        "(Launchpad). Repeat for more.",
+        "gh:anna",
+        default=(),
+        sensitivity="personal",
+        many=True,
+    ),
+    Setting(
+        "user",
+        "groups",
+        values.group_name,
+        "A group that the person belongs to. Repeat for more. If not given, the main user joins "
+        "those of Raspberry Pi OS that are there: adm dialout cdrom audio video plugdev games "
+        "users input render netdev lpadmin gpio i2c spi.",
+        "gpio",
+        default=(),
+        many=True,
+        among="groups",
+    ),
+    Setting(
+        "user",
         "sudo",
         values.sudo,
         "Whether the person may become root: no, password (asked for it) or nopasswd. If not "
-        "given: password for an account with a password_hash, nopasswd for one with keys only, "
-        "who could administer nothing otherwise.",
+        "given: password for an account with a password, nopasswd for one with keys only, who "
+        "could administer nothing otherwise. It holds against what other files grant this person.",
         "password",
+    ),
+    Setting(
+        "user",
+        "shell",
+        values.shell,
+        "The program that logging in starts. If not given, it stays as it is; a new account has "
+        "/bin/bash.",
+        "/bin/bash",
+        among="shells",
     ),
     Setting(
         "ssh",
         "enabled",
         values.boolean,
-        "Whether the SSH server runs. If not given: on as soon as there is an authorized_key or "
+        "Whether the SSH server runs. If not given: on as soon as there is a key, a port or "
         "password_login = yes, else as it was.",
         "yes",
     ),
@@ -90,6 +122,14 @@ SETTINGS: tuple[Setting, ...] = (
         values.boolean,
         "Whether a password is enough to log in over SSH. If not given, it stays as it is.",
         "no",
+    ),
+    Setting(
+        "ssh",
+        "port",
+        values.port,
+        "The TCP port that the SSH server listens on. If not given: 22. It listens itself then: "
+        "ssh.socket is switched off.",
+        "22",
     ),
     Setting(
         "ssh",
@@ -117,7 +157,10 @@ class Account:
     password: str | None = field(repr=False)
     password_hash: str | None = field(repr=False)
     authorized_keys: tuple[str, ...]
+    import_keys: tuple[str, ...]
+    groups: tuple[str, ...]
     sudo: str | None
+    shell: str | None
     section: str
     line: int
 
@@ -128,6 +171,7 @@ class Ssh:
 
     enabled: bool | None
     password_login: bool | None
+    port: int | None
 
 
 def judge(judge: Judge, found: list[Found]) -> None:
@@ -140,10 +184,14 @@ def judge(judge: Judge, found: list[Found]) -> None:
         if "password" in part.entries and "password_hash" in part.entries:
             message = "password and password_hash are both given"
             judge.at_key(part, part.entries["password_hash"], message, "keep one of them")
+        if part.values.get("sudo") == "no" and "sudo" in part.values.get("groups", ()):
+            message = "sudo = no and groups = sudo contradict each other"
+            judge.at_key(part, part.entries["groups"], message, "keep one of them")
     _judge_main(judge, ssh, main)
     # A refused key or hash may be the way in: no second complaint about its absence.
     if all(part.clean for part in (*users, *of(found, "ssh"))):
         _judge_way_in(judge, users, ssh, main)
+        _judge_password_login(judge, users, ssh)
 
 
 def read(found: list[Found]) -> tuple[tuple[Account, ...], Ssh]:
@@ -177,7 +225,8 @@ def _judge_way_in(judge: Judge, users: list[Found], ssh: Found | None, main: Fou
     """Refuse to lock everyone out: one account needs a key for SSH, or a usable password."""
     login = ssh.values if ssh else {}
     keys = login.get("authorized_keys", ()) if main else ()
-    keys += tuple(key for part in users for key in part.values.get("authorized_keys", ()))
+    for key in ("authorized_keys", "import_keys"):
+        keys += tuple(value for part in users for value in part.values.get(key, ()))
     if not users or any(_has_password(part) for part in users):
         return
     if not keys:
@@ -187,6 +236,16 @@ def _judge_way_in(judge: Judge, users: list[Found], ssh: Found | None, main: Fou
         message = "nobody could log in: keys need SSH, and no user has a usable password"
         entry = ssh.entries["enabled"]
         judge.at_value(ssh, entry, message, "leave SSH on, or give a password")
+
+
+def _judge_password_login(judge: Judge, users: list[Found], ssh: Found | None) -> None:
+    """Refuse passwords over SSH where no user has one."""
+    if not ssh or not ssh.values.get("password_login") or not users:
+        return
+    if not any(_has_password(part) for part in users):
+        message = "no user has a password to log in with"
+        hint = f"add password = … to [{users[0].block.name}], or write password_login = no"
+        judge.at_value(ssh, ssh.entries["password_login"], message, hint)
 
 
 def _has_password(part: Found) -> bool:

@@ -72,7 +72,10 @@ def test_it_holds_what_it_should(tree: dict[str, Entry]) -> None:
         "/usr/lib/systemd/system-preset/50-piot.preset",
         "/usr/lib/systemd/system/piot-deploy@.service",
         "/usr/lib/systemd/system/piot-deploy@.timer",
+        "/usr/lib/systemd/system/piot-fallback.service",
+        "/usr/lib/systemd/system/piot-fallback.timer",
         "/usr/lib/systemd/system/piot-firstboot.service",
+        "/usr/lib/systemd/system/piot-setup.service",
     }
     assert {path for path in tree if path.startswith("/etc/")} == {"/etc/cloud/clean.d/50-piot"}
     assert tree["/etc/cloud/clean.d/50-piot"].mode == 0o755

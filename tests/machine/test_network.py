@@ -71,7 +71,9 @@ DHCP = "[ipv4]\nmethod=auto\n[ipv6]\nmethod=auto\n"
 
 def static(v4: str, gateway4: str, v6: str = "", gateway6: str = "") -> str:
     """Return the address sections of a keyfile with fixed addresses."""
-    six = f"[ipv6]\nmethod=manual\naddress1={v6},{gateway6}\n" if v6 else "[ipv6]\nmethod=ignore\n"
+    six = (
+        f"[ipv6]\nmethod=manual\naddress1={v6},{gateway6}\n" if v6 else "[ipv6]\nmethod=disabled\n"
+    )
     return f"[ipv4]\nmethod=manual\naddress1={v4},{gateway4}\ndns={gateway4};\n{six}"
 
 
@@ -196,7 +198,7 @@ def test_a_wrong_gateway_reverts_within_two_minutes(pi: Pi, lan: Lan) -> None:
     took = time.monotonic() - began
     assert not verdict["kept"], verdict
     assert (verdict["score"], verdict["former_score"]) == (1, 3)
-    assert verdict["reason"] == "there is an address, but the gateway does not answer"
+    assert verdict["reason"] == "the gateway 10.77.0.66 does not answer"
     assert took < LIMIT
     print(f"{pi.release}: reverted after {took:.1f} s")
     assert pi.files() == {"piot-one.nmconnection": GOOD}
@@ -217,11 +219,12 @@ def test_settings_of_another_network_revert(pi: Pi, lan: Lan, settings: str) -> 
 
 
 def test_a_wrong_gateway_is_found_where_ipv6_works(pi: Pi, lan: Lan) -> None:
-    body = WRONG_GATEWAY.replace("method=ignore", "method=auto")
+    body = WRONG_GATEWAY.replace("method=disabled", "method=auto")
     pi.options(targets=[])
     verdict = pi.apply(one=body)
     assert not verdict["kept"], verdict
     assert verdict["score"] == verdict["former_score"] == 2
+    assert verdict["reason"] == "the gateway 10.77.0.66 does not answer; another does"
 
 
 def test_a_broken_second_network_reverts(pi: Pi, lan: Lan) -> None:
@@ -244,6 +247,8 @@ def test_a_dead_server_costs_nothing(pi: Pi, lan: Lan) -> None:
 
 def test_a_pulled_cable_costs_nothing(pi: Pi, lan: Lan) -> None:
     lan.one.cut()
+    seen = "nmcli -g GENERAL.STATE device show eth0"
+    eventually(lambda: "unavailable" in pi.sh(seen), 20, "loss of carrier")
     verdict = pi.apply(one=MOVED)
     assert verdict["kept"], verdict
     assert (verdict["score"], verdict["former_score"]) == (0, 0)

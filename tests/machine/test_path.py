@@ -211,7 +211,7 @@ def test_dry_run_says_what_apply_would_do(pi: Pi) -> None:
     pi.machine.write("/boot/firmware/piot.conf", pi.conf())
     before = snapshot(pi.machine)
     shown = pi.machine.sh("piot apply --dry-run")
-    for change in ("create login ada", "change file /etc/hostname", "change kernel hostname"):
+    for change in ("create login ada", "change file /etc/hostname", "change state hostname"):
         assert change in shown
     assert SECRET not in shown
     assert snapshot(pi.machine) == before

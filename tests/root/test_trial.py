@@ -14,6 +14,7 @@ import pytest
 from piot_firstboot import link, probation, profiles, trial
 from piot_firstboot.apply import OWNED
 from piot_firstboot.link import Look
+from piot_firstboot.render.keyfile import CERTIFICATES
 from piot_firstboot.system import System
 from tests.kit.fake_command import fake_command
 
@@ -21,6 +22,7 @@ FOLDER = "/etc/NetworkManager/system-connections"
 TARGETS = (("git.test", 80),)
 GOOD = {"eth": b"good"}
 KIND = "networkmanager"
+GONE = ("192.0.2.1",)  # a gateway that does not answer
 
 
 class PowerCut(BaseException):
@@ -50,7 +52,8 @@ class World:
     def files(self) -> dict[str, bytes]:
         """Return the files in place by short name."""
         found = profiles.read(System(str(self.root)), KIND)
-        return {path.split("piot-")[1].split(".")[0]: data for path, data in found.items()}
+        paths = {path: path.split("piot-") for path in found}
+        return {x[1].split(".")[0]: found[path] for path, x in paths.items() if len(x) > 1}
 
     def boot(self) -> None:
         """Boot: NetworkManager uses what it finds."""
@@ -110,7 +113,7 @@ def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> World:
     made.reach = {
         b"good": Look(link.TARGET, links=1),
         b"better": Look(link.TARGET, links=1),
-        b"bad": Look(link.ADDRESS, silent=1, links=1),
+        b"bad": Look(link.ADDRESS, silent=GONE, links=1),
         b"dead": Look(link.GATEWAY, links=1),
     }
     made.root.mkdir()
@@ -134,7 +137,7 @@ def test_what_breaks_the_network_is_taken_back(world: World) -> None:
     verdict = world.judge()
     assert verdict
     assert (verdict.kept, verdict.score, verdict.former_score) == (False, 1, 3)
-    assert verdict.reason == "there is an address, but the gateway does not answer"
+    assert verdict.reason == "the gateway 192.0.2.1 does not answer"
     assert world.files() == world.used == GOOD
     assert world.leftovers() == ["refused.json"]
     assert trial.refused(world.system()) == verdict
@@ -146,7 +149,7 @@ def test_what_breaks_the_network_is_taken_back(world: World) -> None:
     assert trial.refused(world.system()) is None
 
 
-@pytest.mark.parametrize("reach", [Look(0), Look(1, 1, 1), Look(2, 0, 1)])
+@pytest.mark.parametrize("reach", [Look(0), Look(1, GONE, 1), Look(2, links=1)])
 def test_settings_are_not_blamed_for_their_surroundings(world: World, reach: Look) -> None:
     world.reach = {b"good": reach, b"new": reach}
     world.write({"eth": b"new"})
@@ -215,6 +218,21 @@ def test_what_came_back_goes_with_the_next_settings(world: World) -> None:
     assert world.files() == {"other": b"better"}
 
 
+def test_certificates_go_with_the_profiles_that_name_them(world: World) -> None:
+    system, certs = world.system(), CERTIFICATES
+    trial.begin(system, KIND)
+    system.write(f"{certs}/old.pem", b"old", 0o600)
+    assert world.judge()
+    world.write({"eth": b"bad"})
+    system.remove(f"{certs}/old.pem")
+    system.write(f"{certs}/new.pem", b"new", 0o600)
+    verdict = world.judge()
+    assert verdict
+    assert not verdict.kept
+    assert [system.read(f"{certs}/{name}.pem") for name in ("old", "new")] == [b"old", None]
+    assert world.leftovers() == ["certs", "refused.json"]
+
+
 def test_nothing_is_kept_on_a_tree(tmp_path: Path) -> None:
     system = System(str(tmp_path))
     trial.begin(system, KIND)
@@ -273,7 +291,7 @@ def test_cut_off_at_every_write(
     end: dict[str, bytes],
     reboot: bool,
 ) -> None:
-    world.reach[b"2+bad"] = Look(link.ADDRESS, silent=1, links=2)
+    world.reach[b"2+bad"] = Look(link.ADDRESS, silent=GONE, links=2)
     if new == {"eth": b"dead"}:
         world.reach[b"good"] = Look(link.GATEWAY, links=1)
     _cutting(world, monkeypatch)
@@ -351,11 +369,13 @@ def nmcli(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., list
         script: str = "",
         active: str = "",
         fresh: bool = False,
+        certs: dict[str, bytes] | None = None,
     ) -> list[str]:
         told = f'case "$*" in *--active) printf %s "{active}"; exit;; esac\n{script}'
         fake = fake_command(tmp_path / "bin", "nmcli", script=told)
         until = time.monotonic() + 10
-        args = (System(str(tmp_path)), KIND, _paths(new), _paths(old), until)
+        names = {f"{CERTIFICATES}/{name}": data for name, data in (certs or {}).items()}
+        args = (System(str(tmp_path)), KIND, {**_paths(new), **names}, _paths(old), until)
         failures = profiles.activate(*args, fresh=fresh)
         calls = [" ".join(c.argv[1:]) for c in fake.calls() if "--active" not in c.argv]
         fake.log.unlink()
@@ -375,6 +395,9 @@ def test_only_what_changed_is_brought_up(nmcli: Callable[..., list[str]]) -> Non
     assert nmcli({"one": one}, {"one": one}) == [reload]
     assert nmcli({"one": one, "two": two}, {"one": one}) == [reload, "connection up uuid u2"]
     assert nmcli({}, {"one": one}) == [reload]
+    assert nmcli({"one": one}, {"one": one}, certs={"ca": b"2"}) == [reload]
+    eap = keyfile("u4", more=f"ca-cert={CERTIFICATES}/ca")
+    assert nmcli({"a": eap}, {"a": eap}, certs={"ca": b"2"}) == [reload, "connection up uuid u4"]
     # The fallback's access point is for when all else fails.
     assert nmcli({"ap": keyfile("u3", more="autoconnect=false")}, {}) == [reload]
     # The system came up with it.
@@ -450,12 +473,12 @@ ANSWERS = {"dst": "192.0.2.1", "dev": "eth0", "state": ["REACHABLE"]}
         ([_up("eth0", scope="link")], [], [], Look(0)),
         ([_up("eth0", tentative=True)], [], [], Look(0)),
         ([{**_up("eth0"), "flags": ["NO-CARRIER", "UP"]}], [ROUTE], [], Look(0)),
-        ([_up("eth0")], [], [], Look(1, 0, 1)),
-        ([_up("eth0")], [{"dst": "default", "dev": "ppp0"}], [], Look(1, 0, 1)),
-        ([_up("eth0")], [ROUTE], [], Look(1, 1, 1)),
-        ([_up("eth0")], [ROUTE], [{**ANSWERS, "state": ["STALE"]}], Look(1, 1, 1)),
-        ([_up("eth0"), _up("eth1")], [ROUTE], [ANSWERS], Look(2, 0, 2)),
-        ([_up("eth0")], [ROUTE, {**ROUTE, "dev": "eth1"}], [ANSWERS], Look(2, 1, 1)),
+        ([_up("eth0")], [], [], Look(1, links=1)),
+        ([_up("eth0")], [{"dst": "default", "dev": "ppp0"}], [], Look(1, links=1)),
+        ([_up("eth0")], [ROUTE], [], Look(1, GONE, 1)),
+        ([_up("eth0")], [ROUTE], [{**ANSWERS, "state": ["STALE"]}], Look(1, GONE, 1)),
+        ([_up("eth0"), _up("eth1")], [ROUTE], [ANSWERS], Look(2, links=2)),
+        ([_up("eth0")], [ROUTE, {**ROUTE, "dev": "eth1"}], [ANSWERS], Look(2, GONE, 1)),
     ],
 )
 def test_how_far_the_network_reaches(
@@ -488,8 +511,15 @@ def test_a_server_is_asked_by_its_addresses(
 
 
 def test_more_is_better() -> None:
-    ladder = [Look(0), Look(1, 1, 1), Look(1, 0, 1), Look(2, 1, 1), Look(2, 0, 1), Look(2, 0, 2)]
-    for lower, higher in itertools.pairwise([*ladder, Look(3, 1, 1), Look(3, 0, 1)]):
+    ladder = [
+        Look(0),
+        Look(1, GONE, 1),
+        Look(1, links=1),
+        Look(2, GONE, 1),
+        Look(2, links=1),
+        Look(2, links=2),
+    ]
+    for lower, higher in itertools.pairwise([*ladder, Look(3, GONE, 1), Look(3, links=1)]):
         assert higher.better(lower)
         assert not lower.better(higher)
         assert not higher.better(higher)

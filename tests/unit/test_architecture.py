@@ -13,9 +13,10 @@ PACKAGE = Path(__file__).parents[2] / "piot_firstboot"
 SHELL = frozenset(
     "system files apply observe device state git repository release probe probation transaction "
     "journal notify report idle tls trial link profiles vault wake "
-    "converge intake ledger live perform portal accesspoint radio passwords".split()
+    "clock locales "
+    "converge intake ledger live perform portal accesspoint radio passwords keyserver wayin".split()
 )
-VERBS = frozenset("fallback firstboot deploy status check logs health secret setup".split())
+VERBS = frozenset("convert fallback firstboot deploy status check logs health secret setup".split())
 TOP = frozenset({"cli", "commands", "arguments", "__main__"})
 NEUTRAL = frozenset({"errors", "__init__"})  # anyone may import these; they import nothing of ours
 
@@ -31,7 +32,7 @@ MAY_IMPORT = {
 ONLY_IN = {
     "subprocess": {"system"},
     "yaml": {"yamltext"},
-    "requests": {"probe"},
+    "requests": {"probe", "keyserver"},
     "sdnotify": {"notify"},
     "systemd": {"journal"},
     "configparser": set(),

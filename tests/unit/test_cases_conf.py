@@ -34,10 +34,14 @@ FACTS = Facts(
     ntp="timesyncd",
     boot="/boot/firmware",
     codename="trixie",
+    files={name: b"-----\n" for name in ("ca.pem", "device.pem", "device.key")},
+    present=frozenset({"iw", "keyboard-setup"}),
 )
 KNOWN = {
     "zones": {"America/Argentina/Buenos_Aires", "America/New_York", "Europe/Berlin", "UTC"},
     "groups": {"audio", "dialout", "gpio", "i2c", "plugdev", "sudo", "video"},
+    "locales": {"C.UTF-8", "de_DE.UTF-8", "en_GB.UTF-8", "sr_RS.UTF-8@latin"},
+    "keyboards": {"de", "de nodeadkeys", "us", "us intl"},
     "shells": {"/bin/bash", "/bin/sh", "/usr/bin/fish"},
 }
 # What stands in the store of the device; `@stored` in a case means one of these.

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from piot_firstboot import idle
 
@@ -98,6 +102,78 @@ def test_another_version_of_piot_applies_again(tmp_path: Path) -> None:
     applied.parent.mkdir(parents=True)
     applied.write_bytes(b"0.0.0" + idle.boot_stamp("/boot/piot.conf", b""))
     assert not idle.unchanged(str(tmp_path))
+
+
+# -- the clock ----------------------------------------------------------------------------------
+
+MADE = 1_750_000_000.0  # the summer of 2025
+YEAR = 31557600
+
+
+def written(root: Path, path: str, when: float, text: str = "") -> None:
+    file = root / path
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_text(text)
+    os.utime(file, (when, when))
+
+
+def test_the_floor_is_the_newest_thing_known(tmp_path: Path) -> None:
+    root = str(tmp_path)
+    assert idle.clock_floor(root, MADE) == MADE
+    written(tmp_path, "var/lib/dpkg/status", MADE + 10)
+    assert idle.clock_floor(root, MADE) == MADE + 10
+    written(tmp_path, "var/lib/systemd/timesync/clock", MADE + 20)
+    assert idle.clock_floor(root, MADE) == MADE + 20
+    written(tmp_path, "etc/fake-hwclock.data", MADE, "2025-06-15 15:07:30\n")
+    assert idle.clock_floor(root, MADE) == MADE + 50
+    written(tmp_path, "boot/firmware/piot-clock", MADE, "2025-06-15T15:08:00Z\r\n")
+    assert idle.clock_floor(root, MADE) == MADE + 80
+
+
+def test_a_laptop_writes_its_local_time(tmp_path: Path) -> None:
+    """What lies on FAT may be 14 hours ahead of UTC."""
+    written(tmp_path, "boot/firmware/piot.conf", MADE + 15 * 3600)
+    assert idle.clock_floor(str(tmp_path), MADE) == MADE + 3600
+
+
+@pytest.mark.parametrize("text", ["2099-01-01T00:00:00Z", "9999-12-31T23:59:59Z"])
+def test_a_clock_that_is_wrong_does_not_count(tmp_path: Path, text: str) -> None:
+    written(tmp_path, "boot/firmware/piot-clock", MADE + 80 * YEAR, text)
+    written(tmp_path, "boot/cmdline.txt", MADE + 11 * YEAR)
+    written(tmp_path, "var/lib/dpkg/status", MADE + 9 * YEAR)
+    assert idle.clock_floor(str(tmp_path), MADE) == MADE + 9 * YEAR
+
+
+@pytest.mark.parametrize(
+    "text", ["", "\n", "now", "2025-06-15", "2025-13-01T00:00:00Z", "0000-00-00 00:00:00", "\xff"]
+)
+def test_what_is_no_date_does_not_count(tmp_path: Path, text: str) -> None:
+    for path in ("boot/firmware/piot-clock", "etc/fake-hwclock.data"):
+        written(tmp_path, path, MADE, text)
+    assert idle.clock_floor(str(tmp_path), MADE) == MADE
+
+
+@given(st.integers(0, 253402300799))
+def test_a_moment_is_read_as_it_was_written(seconds: int) -> None:
+    text = time.strftime("%Y-%m-%dT%H:%M:%SZ\n", time.gmtime(seconds)).rjust(21, "0")
+    assert idle._moment(text.encode()) == seconds
+
+
+def test_behind(tmp_path: Path) -> None:
+    """A clock that is a little behind is left to the time servers."""
+    now = time.time()
+    assert not idle.behind(str(tmp_path))
+    written(tmp_path, "var/lib/systemd/timesync/clock", now + 60)
+    assert not idle.behind(str(tmp_path))
+    written(tmp_path, "var/lib/systemd/timesync/clock", now + 600)
+    assert idle.behind(str(tmp_path))
+
+
+def test_a_look_at_the_clock_loads_next_to_nothing(tmp_path: Path) -> None:
+    written(tmp_path, "boot/firmware/piot-clock", MADE, "2025-06-15T15:08:00Z\n")
+    root = json.dumps(str(tmp_path))
+    code = f"from piot_firstboot import idle; assert not idle.behind({root})"
+    assert loaded(code).isdisjoint(HEAVY)
 
 
 # -- the branch ---------------------------------------------------------------------------------

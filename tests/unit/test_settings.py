@@ -27,7 +27,7 @@ HOLDERS: dict[str, type] = {"device": Device, "user": Account, "ssh": Ssh, "app"
 # What must not stand together with another key of the example.
 ALTERNATIVES = (
     "password ssid_hex psk_hex deploy_key eap identity anonymous_identity ca_cert client_cert "
-    "client_key phase2"
+    "client_key phase2 every once"
 ).split()
 
 
@@ -164,3 +164,12 @@ def test_bad(parser: Callable[[str], object], text: str) -> None:
     with pytest.raises(BadValue) as caught:
         parser(text)
     assert str(caught.value) and "\n" not in str(caught.value) + caught.value.hint
+
+
+def test_the_manual_page_is_what_the_table_says() -> None:
+    """docs/piot.conf.5 names every section and key, and man has nothing to complain of."""
+    renew = "from piot_firstboot.manual import page; print(page(), end='')"
+    written = (EXAMPLE.parents[1] / "docs" / "piot.conf.5").read_text()
+    assert written == manual.page(), f'python3 -c "{renew}" >docs/piot.conf.5'
+    for row in settings.SETTINGS:
+        assert row.key == "*" or f".BR {row.key} " in written.replace("\\-", "-"), row.key

@@ -1,0 +1,131 @@
+"""Jobs of the device itself → their systemd units, `piot-device-NAME`.
+
+No app can be called `device` (remote.py), so that no app has units of these names.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+
+from piot_firstboot.config import Config
+from piot_firstboot.facts import Facts, host_name
+from piot_firstboot.items import File, Item, Symlink, Unit
+from piot_firstboot.manifest import Job
+from piot_firstboot.plan import Part
+from piot_firstboot.render import app_exec
+from piot_firstboot.render.origin import COMMENT
+from piot_firstboot.render.timer import add_schedule
+from piot_firstboot.schedule import format_span
+from piot_firstboot.sections.job import DeviceJob
+from piot_firstboot.unitfile import UnitFile, assignment, specifiers
+
+_UNITS = "/etc/systemd/system"
+_PREFIX = "piot-device"
+_TARGET = f"{_PREFIX}.target"
+_DONE = "/var/lib/piot/jobs"  # one empty file for each job that is not to run again
+
+# What a job has no business with when it does not run as root. Its home and the devices that its
+# groups may open stay as they are for the person.
+_CONFINED = (
+    ("NoNewPrivileges", "yes"),
+    ("ProtectSystem", "full"),
+    ("PrivateTmp", "yes"),
+    ("ProtectClock", "yes"),
+    ("ProtectHostname", "yes"),
+    ("ProtectKernelLogs", "yes"),
+    ("ProtectKernelModules", "yes"),
+    ("ProtectKernelTunables", "yes"),
+    ("ProtectControlGroups", "yes"),
+    ("RestrictSUIDSGID", "yes"),
+    ("LockPersonality", "yes"),
+)
+
+
+def render(config: Config, facts: Facts) -> Iterable[Part]:
+    """Render `[job.NAME]`."""
+    pattern = config.device.hostname
+    host = host_name(pattern, facts) if pattern and config.jobs else facts.host
+    for entry in config.jobs:
+        yield Part(entry.section, tuple(_items(entry, host, config.device.role or "")))
+
+
+def _items(entry: DeviceJob, host: str, role: str) -> Iterator[Item]:
+    """Yield the files of a job, then what systemd shall do with them."""
+    job = entry.job
+    service = _service(entry, host, role)
+    wanted = service if job.once else _timer(job, host)
+    # All jobs share the target, which goes with the last of them.
+    files = (_target(), service) if job.once else (_target(), service, wanted)
+    yield from (File(f"{_UNITS}/{file.name}", file.text().encode()) for file in files)
+    yield Symlink(f"{_UNITS}/multi-user.target.wants/{_TARGET}", f"{_UNITS}/{_TARGET}")
+    yield Symlink(f"{_UNITS}/{_TARGET}.wants/{wanted.name}", f"{_UNITS}/{wanted.name}")
+    if not job.once:
+        # A daemon-reload is enough for a new schedule; a restart could fire a catch-up.
+        yield Unit(wanted.name, active=True)
+    # Starting the target again queues a job that has not run yet, and does not wait for it.
+    queued = (f"{_UNITS}/{service.name}",) if job.once else ()
+    yield Unit(_TARGET, active=True, on_change="start", because=queued)
+
+
+def _file(name: str, description: str) -> UnitFile:
+    """Begin a unit file."""
+    file = UnitFile(name, COMMENT.removeprefix("# "))
+    file.add("Unit", "Description", description)
+    return file
+
+
+def _target() -> UnitFile:
+    """Render what all jobs of the device hang on."""
+    file = _file(_TARGET, "Jobs of the device")
+    file.add("Install", "WantedBy", "multi-user.target")
+    return file
+
+
+def _service(entry: DeviceJob, host: str, role: str) -> UnitFile:
+    """Render what a job does."""
+    job = entry.job
+    file = _file(f"{_PREFIX}-{job.name}.service", f"Job {job.name} of the device")
+    after = "network.target time-set.target piot-firstboot.service"
+    # Else the target, and so the boot, would wait for the job.
+    file.add("Unit", "After", f"{after} {_TARGET}" if job.once else after)
+    # The default limit would stop a job that runs every second.
+    file.add("Unit", "StartLimitIntervalSec", 0)
+    done = f"{_DONE}/{job.name}"
+    if job.once == "device":
+        file.add("Unit", "ConditionPathExists", f"!{done}")
+    file.add("Service", "Type", "oneshot")
+    if job.once == "boot":
+        # Active until the next boot, so that no start before it runs the job again.
+        file.add("Service", "RemainAfterExit", "yes")
+    file.add("Service", "TimeoutStartSec", format_span(job.timeout))
+    file.add("Service", "ExecStart", app_exec.line(job.run.words))
+    if job.once == "device":
+        # Runs only after success, as root (+), whoever runs the job.
+        mark = app_exec.line(("/usr/bin/install", "-D", "-m", "0644", "/dev/null", done))
+        file.add("Service", "ExecStartPost", f"+{mark}")
+    # Named even if it is root: only then does systemd set HOME.
+    file.add("Service", "User", entry.user)
+    file.add("Service", "WorkingDirectory", "~")
+    # Else Python holds lines back for kilobytes, and the journal is late.
+    for name, value in (
+        ("PYTHONUNBUFFERED", "1"),
+        ("PIOT_ROLE", role),
+        ("PIOT_HOSTNAME", host),
+        ("PIOT_UNIT", job.name),
+    ):
+        file.add("Service", "Environment", assignment(name, value))
+    file.add("Service", "SyslogIdentifier", specifiers(f"device-{job.name}"))
+    if not job.root:
+        file.extend("Service", _CONFINED)
+    if job.once:
+        file.add("Install", "WantedBy", _TARGET)
+    return file
+
+
+def _timer(job: Job, host: str) -> UnitFile:
+    """Render when a job runs."""
+    file = _file(f"{_PREFIX}-{job.name}.timer", f"When job {job.name} of the device runs")
+    file.add("Unit", "PartOf", _TARGET)
+    add_schedule(file, job, f"{host}/device/{job.name}")
+    file.add("Install", "WantedBy", _TARGET)
+    return file

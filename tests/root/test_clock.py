@@ -1,0 +1,117 @@
+"""The clock: raised to what is known, never set in a tree; what the correction was."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+import pytest
+
+from piot_firstboot import clock, idle
+from piot_firstboot.system import System
+
+FUTURE = 400 * 86400.0
+LARGEST_ERROR = clock._largest_error
+
+
+class Pi(System):
+    """A tree that is taken for a running machine, with a clock of its own."""
+
+    def __init__(self, root: Path, behind: float = 0.0, *, mine: bool = True) -> None:
+        super().__init__(str(root))
+        self.live = True
+        self.set_to: list[float] = []
+        self._mine = mine
+        self.write("/var/lib/dpkg/status", b"")
+        if behind:
+            text = time.strftime("%Y-%m-%dT%H:%M:%SZ\n", time.gmtime(time.time() + behind))
+            self.write(f"/boot/firmware/{idle.CLOCK}", text.encode())
+
+    def set_clock(self, seconds: float) -> None:
+        """Remember what the clock was set to; refuse as a container does."""
+        if not self._mine:
+            raise PermissionError(1, "Operation not permitted")
+        self.set_to.append(seconds)
+
+
+@pytest.fixture(autouse=True)
+def unsynced(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Keep the clock of the machine that runs the tests out of them."""
+    monkeypatch.setattr(clock, "_largest_error", lambda: 16.0)
+
+
+def test_a_clock_that_is_right_is_left_alone(tmp_path: Path) -> None:
+    pi = Pi(tmp_path)
+    assert clock.raise_to_floor(pi) == 0
+    assert pi.set_to == []
+    assert clock.notes(pi) == ()
+
+
+def test_a_clock_that_is_behind_is_raised(tmp_path: Path) -> None:
+    pi = Pi(tmp_path, behind=FUTURE)
+    assert clock.raise_to_floor(pi) == pytest.approx(FUTURE, abs=5)
+    assert pi.set_to == [pytest.approx(time.time() + FUTURE, abs=5)]
+    (note,) = clock.notes(pi)
+    assert note.startswith("The clock was 4") and "behind the newest date" in note
+
+
+def test_in_a_container_the_clock_is_the_hosts(tmp_path: Path) -> None:
+    pi = Pi(tmp_path, behind=FUTURE, mine=False)
+    assert clock.raise_to_floor(pi) == 0
+    assert clock.notes(pi) == ()
+
+
+def test_a_tree_has_no_clock(tmp_path: Path) -> None:
+    tree = System(str(Pi(tmp_path, behind=FUTURE).root))
+    assert clock.raise_to_floor(tree) == 0
+    assert not clock.wait_for_sync(tree, 5, print)
+    assert not (tmp_path / "run").exists()
+
+
+def test_the_correction_is_remembered_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pi = Pi(tmp_path)
+    clock.raise_to_floor(pi)
+    assert clock.skew(pi) is None
+    offset = clock._offset()
+    monkeypatch.setattr(clock, "_offset", lambda: offset + 3700)
+    pi.write("/run/systemd/timesync/synchronized", b"")
+    said = []
+    assert clock.wait_for_sync(pi, 5, said.append)
+    assert said == []
+    assert clock.skew(pi) == pytest.approx(3700, abs=1)
+    # Later steps, such as a person's, are not what the device began with.
+    monkeypatch.setattr(clock, "_offset", lambda: offset - 99)
+    assert clock.notes(pi) == ("The clock was 1h 1min behind until a time server corrected it.",)
+
+
+def test_nothing_is_waited_for_where_nothing_asks(tmp_path: Path) -> None:
+    began = time.monotonic()
+    assert not clock.wait_for_sync(Pi(tmp_path), 30, print)
+    assert time.monotonic() - began < 5
+
+
+def test_the_time_is_left_on_the_boot_partition(tmp_path: Path) -> None:
+    pi = Pi(tmp_path)
+    clock.stamp(pi, "/boot/firmware")
+    assert pi.read("/boot/firmware/piot-clock") is None, "nobody has said that it is right"
+    pi.write("/run/systemd/timesync/synchronized", b"")
+    clock.stamp(pi, "/etc/piot")
+    assert pi.read("/etc/piot/piot-clock") is None
+    clock.stamp(pi, "/boot/firmware")
+    assert idle.clock_floor(pi.root) == pytest.approx(time.time(), abs=5)
+
+
+def test_a_full_partition_does_not_matter(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pi = Pi(tmp_path)
+    pi.write("/run/systemd/timesync/synchronized", b"")
+
+    def full(*args: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(System, "write", full)
+    clock.stamp(pi, "/boot/firmware")
+
+
+def test_the_kernel_knows_how_far_off_it_may_be() -> None:
+    """It counts to 16 seconds, whether or not anyone has set this machine's clock."""
+    assert 0 <= LARGEST_ERROR() <= 16
