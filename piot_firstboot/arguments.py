@@ -80,8 +80,9 @@ def parser() -> ArgumentParser:
     verb.add_argument(
         "--page-only", action="store_true", help="show just the page, until it is used"
     )
-    where = "where --page-only serves it (default: %(default)s)"
-    verb.add_argument("--listen", metavar="ADDR:PORT", default="127.0.0.1:8080", help=where)
+    text = "where --page-only shows it (default: 127.0.0.1:8080)"
+    where = ("127.0.0.1", 8080)
+    verb.add_argument("--listen", type=_address, metavar="ADDR:PORT", default=where, help=text)
     _root_option(verb)
 
     verb = _verb(verbs, "deploy", commands.deploy, "deploy the newest commit of an app")
@@ -200,6 +201,12 @@ def _verb(
     parser = verbs.add_parser(name, help=help, formatter_class=RawDescriptionHelpFormatter)
     parser.set_defaults(run=run)
     return parser
+
+
+def _address(text: str) -> tuple[str, int]:
+    """Read ADDR:PORT."""
+    host, _, port = text.rpartition(":")
+    return host.strip("[]"), int(port)
 
 
 def _app_argument(parser: ArgumentParser, text: str) -> None:

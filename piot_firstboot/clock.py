@@ -19,6 +19,7 @@ from piot_firstboot.system import System
 # Three numbers: wall clock minus time since boot as PioT found it, by how much it was raised, and,
 # once that is known, by how much time servers moved it after that.
 NOTE = "/run/piot/clock"
+_CONTAINER = "/run/systemd/container"  # written by PID 1
 _SYNCED = "/run/systemd/timesync/synchronized"
 _SOURCES = ("systemd-timesyncd.service", "chrony.service", "ntpsec.service", "openntpd.service")
 _UNKNOWN = 16.0  # seconds; the kernel's NTP_PHASE_LIMIT, where it stops to count
@@ -34,11 +35,13 @@ def floor(system: System) -> float:
 def raise_to_floor(system: System) -> float:
     """Set a clock that is behind the floor to it; return the seconds stepped, most often 0.
 
-    Where the clock is not ours to set, as in a container, it stays.
+    Where the clock is not ours to set it stays.
     """
     if not system.live:
         return 0.0
-    step = max(0.0, floor(system) - time.time())
+    # A privileged container, or what enters one from outside, may set the clock: its host's.
+    ours = not system.exists(_CONTAINER)
+    step = max(0.0, floor(system) - time.time()) if ours else 0.0
     if step:
         try:
             system.set_clock(time.time() + step)

@@ -84,14 +84,12 @@ def setup(args: Namespace) -> int:
 def fallback(args: Namespace) -> int:
     """Open an access point when nothing connects."""
     from piot_firstboot import fallback
-    from piot_firstboot.notify import say
 
     system = _system(args, "fallback")
     if args.page_only:
-        host, _, port = args.listen.rpartition(":")
-        fallback.page_only(system, (host.strip("[]"), int(port)))
+        fallback.page_only(system, args.listen)
     else:
-        say(fallback.tick(system))
+        fallback.tick(system)
     return 0
 
 

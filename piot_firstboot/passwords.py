@@ -8,7 +8,7 @@ from dataclasses import replace
 from piot_firstboot.config import Config
 from piot_firstboot.errors import ApplyError
 from piot_firstboot.system import System
-from piot_firstboot.values import BadValue, password_hash
+from piot_firstboot.values import BadValue, password_hash, usable_hash
 
 _LIBRARY = "libcrypt.so.1"
 _METHOD = b"$y$"  # crypt(5), yescrypt; login.defs(5) of both releases names it, too
@@ -39,12 +39,32 @@ def _settled(password: str, former: str) -> str:
             return password_hash(password)
     except BadValue:
         pass
-    return former if fits(password, former) else make(password)
+    return former if _strong(former) and fits(password, former) else make(password)
+
+
+def _strong(hashed: str) -> bool:
+    """Tell whether a hash is of a kind that resists guessing, and of an open account."""
+    try:
+        return usable_hash(password_hash(hashed))
+    except BadValue:
+        return False
 
 
 def fits(password: str, hashed: str) -> bool:
     """Tell whether a password is the one that a hash was made of."""
     return hashed.startswith("$") and _crypt(password, hashed) == hashed
+
+
+def usable(hashed: str) -> bool:
+    """Tell whether a password can fit this hash here: libcrypt, if there, knows its method."""
+    if not usable_hash(hashed):
+        return False
+    try:
+        verdict = _library().crypt_checksalt(hashed.encode())
+    except ApplyError:
+        return True
+    # CRYPT_SALT_OK, CRYPT_SALT_METHOD_LEGACY, CRYPT_SALT_TOO_CHEAP; crypt_checksalt(3).
+    return verdict in (0, 3, 4)
 
 
 def make(password: str) -> str:
@@ -60,7 +80,8 @@ def make(password: str) -> str:
 
 def _crypt(password: str, setting: str) -> str:
     """Call crypt(3); "" when it fails."""
-    made = _library().crypt(password.encode(), setting.encode())
+    # A password from the store may be of bytes that are no UTF-8.
+    made = _library().crypt(password.encode("utf-8", "surrogateescape"), setting.encode())
     return made.decode("ascii", "replace") if made else ""
 
 
@@ -70,6 +91,8 @@ def _library() -> ctypes.CDLL:
         library = ctypes.CDLL(_LIBRARY)
     except OSError:
         raise ApplyError(f"there is no {_LIBRARY} to hash passwords with") from None
+    library.crypt_checksalt.restype = ctypes.c_int
+    library.crypt_checksalt.argtypes = (ctypes.c_char_p,)
     library.crypt.restype = ctypes.c_char_p
     library.crypt.argtypes = (ctypes.c_char_p, ctypes.c_char_p)
     library.crypt_gensalt.restype = ctypes.c_char_p

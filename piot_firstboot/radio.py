@@ -35,6 +35,8 @@ def switch(system: System) -> str:
 
 def set_switch(system: System, value: str) -> None:
     """Unblock Wi-Fi: now, at the next boot, and in NetworkManager's own memory."""
+    if value != "on":
+        return  # nobody asks for that
     system.run(("rfkill", "unblock", "wlan"))
     for name in _saved(system):
         if _text(system, f"{_SAVED}/{name}") == "1":
@@ -42,8 +44,9 @@ def set_switch(system: System, value: str) -> None:
     data = system.read(_MANAGER) or b""
     if _OFF.search(data):
         system.write(_MANAGER, _OFF.sub(b"WirelessEnabled=true", data))
-        if system.exists("/run/NetworkManager"):
-            system.run(("nmcli", "radio", "wifi", "on"), timeout=15)
+    if system.exists("/run/NetworkManager"):
+        # It would write its own view of it; and it can unblock where there is no rfkill(8).
+        system.run(("nmcli", "radio", "wifi", "on"), timeout=15)
 
 
 def _radios(system: System) -> list[str]:

@@ -122,7 +122,11 @@ def _report(
     """Bring the last report up to date with what happened here."""
     former = last(system)
     changes = tuple(str(change) for outcome in outcomes for change in outcome.changes)
-    bad = [outcome for outcome in outcomes if outcome.row.state in ("failed", "refused")]
+    # What the boot could not apply is still to be told.
+    told = {outcome.part.scope for outcome in outcomes}
+    rest = (p for p in taken.parts if p.scope in book.rows and p.scope not in told)
+    every_one = (*outcomes, *(Outcome(part, book.rows[part.scope]) for part in rest))
+    bad = [outcome for outcome in every_one if outcome.row.state in ("failed", "refused")]
     headline = f"{taken.path} is applied, all of it"
     if bad:
         first = bad[0]
@@ -139,7 +143,14 @@ def _report(
         notes=(*troubles, *clock.notes(system)),
         next_step=(bad[0].row.hint if bad else ""),
     )
-    return with_lines(report, lines(taken.config, book, [done.get(o.part.scope, o) for o in every]))
+    said = lines(taken.config, book, [done.get(o.part.scope, o) for o in every])
+    # What the run before this one applied shall not read "unchanged" because of this one.
+    before = {(line.line, line.section, line.key): line for line in former.lines} if former else {}
+    kept = (
+        before.get((line.line, line.section, line.key), line) if line.state == "unchanged" else line
+        for line in said
+    )
+    return with_lines(report, kept)
 
 
 def _ask_again(system: System) -> None:

@@ -197,12 +197,17 @@ def user_name(text: str) -> str:
 
 def key_source(text: str) -> str:
     """Read where someone publishes their keys: gh:NAME or lp:NAME."""
-    if not re.fullmatch(r"(gh|lp):[A-Za-z0-9](?:[A-Za-z0-9-]|\.(?!\.)){0,38}", text):
-        raise BadValue(
-            "this is not the name of someone who publishes keys",
-            "write gh:NAME for GitHub, or lp:NAME for Launchpad",
+    name = r"[A-Za-z0-9](?:[A-Za-z0-9+-]|\.(?!\.)){0,38}"
+    if re.fullmatch(rf"(gh|lp):{name}", text):
+        return text
+    hint = "write gh:NAME for GitHub, or lp:NAME for Launchpad"
+    for service, host in (("gh", "github"), ("lp", "launchpad")):
+        meant = (
+            rf"(?:(?:https?://)?(?:www\.)?{host}(?:\.com|\.net)?[:/]~?|{service} *:? *)({name})/?"
         )
-    return text
+        if match := re.fullmatch(meant, text, re.I):
+            hint = f"write {service}:{match[1].removesuffix('.keys')}"
+    raise BadValue("this is not the name of someone who publishes keys", hint)
 
 
 def group_name(text: str) -> str:

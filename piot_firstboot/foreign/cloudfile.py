@@ -38,10 +38,14 @@ class Block:
         return None if is_null(node) else node
 
     def text(self, key: str) -> str:
-        """Take a text, empty if there is none."""
+        """Take a text without blanks around it, empty if there is none."""
+        return self.secret(key).strip()
+
+    def secret(self, key: str) -> str:
+        """Take a text in which blanks count, empty if there is none."""
         node = self.take(key)
         if isinstance(node, Scalar):
-            return node.text.strip()
+            return node.text.removesuffix("\n")  # that of a block
         if node is not None:
             self.wrong(node, key, "a text")
         return ""

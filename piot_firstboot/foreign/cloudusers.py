@@ -38,8 +38,7 @@ def carry(root: Block) -> None:
     _server(root)
     for person in people.values():
         section = "user" if person is main else f"user.{person.name}"
-        if person is main:
-            draft.put(section, "name", person.name, person.line)
+        draft.put(section, "name", person.name, person.line)
         secrets = [value for value in person.values if value[0].startswith("password")]
         for key, text, line in person.values:
             # A later place of the file overrides an earlier one.
@@ -120,7 +119,7 @@ def _password(user: Block, person: _Person) -> None:
     """Read the password of a user, unless it is locked."""
     locked = user.flag("lock_passwd")
     for key in ("plain_text_passwd", "hashed_passwd", "passwd"):
-        line, text = user.line(key), user.text(key)
+        line, text = user.line(key), user.secret(key)
         if not text:
             continue
         if locked is not False:
@@ -153,7 +152,7 @@ def _rights(user: Block, person: _Person) -> None:
 
 def _default_password(root: Block, person: _Person | None) -> None:
     """Read `password:`, which is the image's own user's."""
-    line, text = root.line("password"), root.text("password")
+    line, text = root.line("password"), root.secret("password")
     if text and person:
         person.values.append((_kind(text), text, line))
     elif text:
@@ -165,13 +164,10 @@ def _changed_passwords(changed: Block, people: dict[str, _Person]) -> None:
     draft = changed.draft
     expires = changed.flag("expire")
     found: list[tuple[str, str, str, int]] = []
-    line = changed.line("list")
-    node = changed.pairs.get("list", (None, None))[1]
-    block_text = isinstance(node, Scalar) and not node.plain
-    for number, text in enumerate(changed.texts("list", "\n"), 1):
+    for line, text in _password_lines(changed):
         name, colon, password = text.partition(":")
         if colon:
-            found.append((name, password, _kind(password), line + (number if block_text else 0)))
+            found.append((name.strip(), password, _kind(password), line))
         else:
             draft.problem(line, 1, "chpasswd.list must hold name:password, one a line")
     for item in changed.nodes("users"):
@@ -180,7 +176,7 @@ def _changed_passwords(changed: Block, people: dict[str, _Person]) -> None:
             continue
         user = block(draft, item, "chpasswd.users")
         at, kind = user.line("password"), user.text("type") or "hash"
-        name, password = user.text("name"), user.text("password")
+        name, password = user.text("name"), user.secret("password")
         word = "password" if kind == "text" else "password_hash"
         found.append((name, "RANDOM" if kind.upper() == "RANDOM" else password, word, at))
         user.leave_rest()
@@ -198,6 +194,17 @@ def _changed_passwords(changed: Block, people: dict[str, _Person]) -> None:
         why = "PioT does not make people change it; run `passwd` on the device"
         draft.leave(changed.start, "chpasswd.expire", why)
     changed.leave_rest()
+
+
+def _password_lines(changed: Block) -> list[tuple[int, str]]:
+    """Take `list:`, a text of lines or a list of them, each with where it stands."""
+    line, node = changed.line("list"), changed.pairs.get("list", (None, None))[1]
+    if not isinstance(node, Scalar):
+        return [(line, text) for text in changed.texts("list")]
+    changed.drop("list")
+    step = 0 if node.plain else 1  # the lines of a block follow that of its key
+    lines = enumerate(node.text.split("\n"), line + step)
+    return [(number if step else line, text) for number, text in lines if text.strip()]
 
 
 def _kind(password: str) -> str:

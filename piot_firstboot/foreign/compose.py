@@ -16,6 +16,13 @@ _COUNTRY = (
     "# country = DE\n"
 )
 _NO_COUNTRY = "add country = … to one [wifi], or a Raspberry Pi keeps Wi-Fi blocked"
+# Two ways to say one thing.
+_RIVALS = {
+    ("user", "password"): "password_hash",
+    ("user", "password_hash"): "password",
+    ("wifi", "password"): "psk_hex",
+    ("wifi", "psk_hex"): "password",
+}
 
 
 @dataclass(slots=True)
@@ -141,13 +148,13 @@ class _Work:
                 self.refused.add((source, section))
             elif kind == "wifi" and entry.key in ("password", "psk_hex"):
                 # Without it the network would be taken for an open one.
-                self.kept[section].setdefault("security", ["wpa2"])
+                self.kept.setdefault(section, {}).setdefault("security", ["wpa2"])
             return
         self.origin.setdefault(section, source)
         values = self.kept.setdefault(section, {})
         if entry.key == "name" and section != "user":
             return  # the header says it
-        rival = {"password": "password_hash", "password_hash": "password"}.get(entry.key, "")
+        rival = _RIVALS.get((kind, entry.key), "")
         there = values.get(entry.key) or values.get(rival)
         if there is None or (entry.key in order.MANY and entry.value not in there):
             values.setdefault(entry.key, []).append(entry.value)

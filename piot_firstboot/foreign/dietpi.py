@@ -210,7 +210,7 @@ def _entry(draft: Draft, fields: dict[str, _Line], texts: dict[str, str], taken:
     network.places["security"] = places.get("KEYMGR", 0)
     kind = texts.get("KEYMGR", "").upper()
     if kind == "WEP":
-        why = "WEP protects nothing, and Debian's kernels no longer do it"
+        why = "WEP protects nothing, so PioT does not join such networks"
         draft.leave(places["SSID"], "aWIFI_SSID", why)
         return
     if kind == "WPA-EAP":

@@ -13,10 +13,10 @@ from piot_firstboot.foreign.carried import Carried
 
 @dataclass(frozen=True, slots=True)
 class Format:
-    """A format: what its files are called, lines that only it has, and who reads it.
+    """A format: what its files are called, a sign that they have, and who reads it.
 
-    The first format that has its sign in a file is the file's, whatever the file is called: a
-    custom.toml may be named my-pi.toml. Where no sign is found, the name tells.
+    The name counts more than the sign, because a user-data may write any of the other files;
+    a custom.toml that is named my-pi.toml is told by its sign.
     """
 
     name: str
@@ -34,6 +34,12 @@ def _sign(text: str) -> re.Pattern[str]:
 
 
 FORMATS = (
+    Format(
+        "user-data",
+        _pattern(r"(user|vendor)-data.*|.*cloud-config.*"),
+        _sign(r"\A(#cloud-config|#!|#include|## template:|Content-Type: multipart/)"),
+        userdata.carry,
+    ),
     Format(
         "rpi-preseed.toml",
         _pattern(r"rpi-preseed.*\.toml"),
@@ -53,12 +59,6 @@ FORMATS = (
         dietpi.carry_wifi,
     ),
     Format("dietpi.txt", _pattern(r"dietpi.*\.txt"), _sign(r"^\s*AUTO_SETUP_\w+="), dietpi.carry),
-    Format(
-        "user-data",
-        _pattern(r"(user|vendor)-data.*|.*cloud-config.*"),
-        _sign(r"\A(#cloud-config|#!|#include|## template:|Content-Type: multipart/)"),
-        userdata.carry,
-    ),
     Format(
         "network-config",
         _pattern(r"network-config.*|.*netplan.*"),
@@ -83,7 +83,7 @@ def recognize(data: bytes, name: str) -> Format | None:
     except conftext.NotText:
         return named  # who reads it says what it is instead
     signed = [row for row in FORMATS if row.sign.search(text)]
-    # A user-data may write any of the other files, so its own name counts for more.
-    if named in signed or not signed:
-        return named
-    return signed[0]
+    if named is None or named.name.endswith("toml"):
+        # The two TOML formats are told apart by their version, whatever the file is called.
+        return next((row for row in signed if named is None or row.name.endswith("toml")), named)
+    return named

@@ -164,7 +164,7 @@ def _wifi(wifi: Block, taken: set[str]) -> None:
             continue
         network = wifinet.Network(wifinet.ssid_bytes(name.text), name.place.line)
         network.places = {"hidden": point.line("hidden"), "password": point.line("password")}
-        network.password = point.text("password")
+        network.password = point.secret("password")
         network.hidden = bool(point.flag("hidden"))
         auth = point.block("auth")
         _auth(auth if auth.pairs else shared, network)
@@ -183,7 +183,7 @@ def _auth(auth: Block, network: wifinet.Network) -> None:
         draft.leave(line, "auth.key-management", "PioT knows none such")
     network.security = _SECURITY.get(kind.replace("-", "_"), "")
     network.places["security"] = line
-    line, password = auth.line("password"), auth.text("password")
+    line, password = auth.line("password"), auth.secret("password")
     if password:
         network.password, network.places["password"] = password, line
     if network.security == "open" and network.password:

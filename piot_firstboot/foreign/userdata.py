@@ -29,7 +29,7 @@ _WHY = {
     "ca_certs": "copy them to /usr/local/share/ca-certificates, run update-ca-certificates",
 }
 _HEADS = (
-    ("## template:", "this user-data is a template", "import what it becomes: `cloud-init query`"),
+    ("## template:", "this user-data is a template", "put values in place of its {{ … }} first"),
     ("#!", "this user-data is a script", "write what it does as settings, or as jobs"),
     ("#include", "this user-data names other files", "import those"),
     ("#part-handler", "this user-data is a part handler", "it is a program, not settings"),
@@ -42,11 +42,12 @@ _MIME = re.compile(r"(content-type|mime-version):", re.IGNORECASE)
 def carry(data: bytes, source: str = "user-data") -> Carried:
     """Read a user-data. Raises ConfigError."""
     draft = Draft(source)
-    for start, message, hint in reversed(_HEADS):
-        if data.startswith(start.encode()):
+    head = data.removeprefix(b"\xef\xbb\xbf")[:40].decode("latin-1")
+    for start, message, hint in _HEADS:
+        if head.startswith(start):
             draft.problem(1, 1, message, hint)
             return draft.done()
-    if _MIME.match(data[:20].decode("latin-1")):
+    if _MIME.match(head):
         draft.problem(1, 1, "this user-data has several parts", "import each as a file of its own")
         return draft.done()
     root = cloudfile.read(draft, data)
@@ -73,7 +74,7 @@ def _device(root: Block) -> None:
     if full:
         root.leave(full, "PioT sets the host name only; the domain is the network's")
     elif "." in text:
-        draft.leave(line, "fqdn", "PioT sets the host name only; the domain is the network's")
+        draft.leave(line, name, "PioT sets the host name only; the domain is the network's")
     root.drop("prefer_fqdn_over_hostname")
     for key in ("timezone", "locale"):
         line, text = root.line(key), root.text(key)

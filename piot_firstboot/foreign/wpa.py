@@ -155,7 +155,7 @@ def _reason_against(fields: dict[str, str], texts: dict[str, bytes]) -> str:
     if fields.get("mode", "0") != "0":
         return "PioT joins networks of access points only; for an access point see [fallback]"
     if any(name.startswith("wep_key") for name in fields):
-        return "WEP protects nothing, and Debian's kernels no longer do it"
+        return "WEP protects nothing, so PioT does not join such networks"
     words = set(fields.get("key_mgmt", "").upper().split())
     if words - _PSK - _SAE - _EAP - {"NONE", "OWE"}:
         return "PioT does not know its key_mgmt"

@@ -9,6 +9,7 @@ from piot_firstboot.config import Config
 from piot_firstboot.facts import Facts
 from piot_firstboot.items import File, Package, Symlink, Unit
 from piot_firstboot.plan import Part
+from piot_firstboot.render.keyfile import escaped
 from piot_firstboot.render.origin import COMMENT
 
 SETTINGS = "/var/lib/piot/fallback.json"
@@ -59,14 +60,14 @@ def profile(name: str, password: str) -> bytes:
         "mode=ap",
         # The band that every phone has, and that needs no listening for radar first.
         "band=bg",
-        f"ssid={_escaped(name)}",
+        f"ssid={escaped(name)}",
         "",
         "[wifi-security]",
         "key-mgmt=wpa-psk",
         "proto=rsn",
         "pairwise=ccmp",
         "group=ccmp",
-        f"psk={_escaped(password)}",
+        f"psk={escaped(password)}",
         "",
         "[ipv4]",
         "method=shared",
@@ -85,13 +86,3 @@ def captive_names() -> bytes:
     while the access point is open.
     """
     return f"{COMMENT}\naddress=/#/{ADDRESS}\n".encode()
-
-
-def _escaped(value: str) -> str:
-    """Write a value for GLib's key files: backslashes, and blanks at its ends."""
-    text = value.replace("\\", "\\\\").replace("\t", "\\t").replace("\n", "\\n")
-    head = len(text) - len(text.lstrip(" "))
-    if head == len(text):
-        return "\\s" * head
-    tail = len(text) - len(text.rstrip(" "))
-    return "\\s" * head + text[head : len(text) - tail] + "\\s" * tail

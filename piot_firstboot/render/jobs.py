@@ -21,7 +21,6 @@ from piot_firstboot.unitfile import UnitFile, assignment, specifiers
 
 _UNITS = "/etc/systemd/system"
 _PREFIX = "piot-device"
-_TARGET = f"{_PREFIX}.target"
 _DONE = "/var/lib/piot/jobs"  # one empty file for each job that is not to run again
 
 # What a job has no business with when it does not run as root. Its home and the devices that its
@@ -51,20 +50,17 @@ def render(config: Config, facts: Facts) -> Iterable[Part]:
 
 def _items(entry: DeviceJob, host: str, role: str) -> Iterator[Item]:
     """Yield the files of a job, then what systemd shall do with them."""
-    job = entry.job
-    service = _service(entry, host, role)
-    wanted = service if job.once else _timer(job, host)
-    # All jobs share the target, which goes with the last of them.
-    files = (_target(), service) if job.once else (_target(), service, wanted)
-    yield from (File(f"{_UNITS}/{file.name}", file.text().encode()) for file in files)
-    yield Symlink(f"{_UNITS}/multi-user.target.wants/{_TARGET}", f"{_UNITS}/{_TARGET}")
-    yield Symlink(f"{_UNITS}/{_TARGET}.wants/{wanted.name}", f"{_UNITS}/{wanted.name}")
-    if not job.once:
+    service, timer = _service(entry, host, role), _timer(entry.job, host)
+    for file in (service, timer):
+        yield File(f"{_UNITS}/{file.name}", file.text().encode())
+    yield Symlink(f"{_UNITS}/timers.target.wants/{timer.name}", f"{_UNITS}/{timer.name}")
+    if entry.job.once:
+        # One that failed is tried again when it was edited.
+        because = (f"{_UNITS}/{service.name}",)
+        yield Unit(timer.name, active=True, on_change="restart", because=because)
+    else:
         # A daemon-reload is enough for a new schedule; a restart could fire a catch-up.
-        yield Unit(wanted.name, active=True)
-    # Starting the target again queues a job that has not run yet, and does not wait for it.
-    queued = (f"{_UNITS}/{service.name}",) if job.once else ()
-    yield Unit(_TARGET, active=True, on_change="start", because=queued)
+        yield Unit(timer.name, active=True)
 
 
 def _file(name: str, description: str) -> UnitFile:
@@ -74,20 +70,11 @@ def _file(name: str, description: str) -> UnitFile:
     return file
 
 
-def _target() -> UnitFile:
-    """Render what all jobs of the device hang on."""
-    file = _file(_TARGET, "Jobs of the device")
-    file.add("Install", "WantedBy", "multi-user.target")
-    return file
-
-
 def _service(entry: DeviceJob, host: str, role: str) -> UnitFile:
     """Render what a job does."""
     job = entry.job
     file = _file(f"{_PREFIX}-{job.name}.service", f"Job {job.name} of the device")
-    after = "network.target time-set.target piot-firstboot.service"
-    # Else the target, and so the boot, would wait for the job.
-    file.add("Unit", "After", f"{after} {_TARGET}" if job.once else after)
+    file.add("Unit", "After", "network.target time-set.target piot-firstboot.service")
     # The default limit would stop a job that runs every second.
     file.add("Unit", "StartLimitIntervalSec", 0)
     done = f"{_DONE}/{job.name}"
@@ -117,15 +104,16 @@ def _service(entry: DeviceJob, host: str, role: str) -> UnitFile:
     file.add("Service", "SyslogIdentifier", specifiers(f"device-{job.name}"))
     if not job.root:
         file.extend("Service", _CONFINED)
-    if job.once:
-        file.add("Install", "WantedBy", _TARGET)
     return file
 
 
 def _timer(job: Job, host: str) -> UnitFile:
     """Render when a job runs."""
     file = _file(f"{_PREFIX}-{job.name}.timer", f"When job {job.name} of the device runs")
-    file.add("Unit", "PartOf", _TARGET)
-    add_schedule(file, job, f"{host}/device/{job.name}")
-    file.add("Install", "WantedBy", _TARGET)
+    if job.once:
+        # Not a unit that the boot wants itself: the boot would wait for it to end.
+        file.extend("Timer", (("OnActiveSec", "1s"), ("AccuracySec", "1s")))
+    else:
+        add_schedule(file, job, f"{host}/device/{job.name}")
+    file.add("Install", "WantedBy", "timers.target")
     return file

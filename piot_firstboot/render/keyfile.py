@@ -11,6 +11,7 @@ from piot_firstboot.sections.wifi import Wifi
 
 FOLDER = "/etc/NetworkManager/system-connections"
 CERTIFICATES = "/var/lib/piot/network/certs"
+_MOST_NAME = 15  # characters; IFNAMSIZ of netdevice(7), without its end
 
 Rows = list[tuple[str, str]]
 
@@ -39,14 +40,23 @@ def ethernet(network: Ethernet) -> bytes:
     rows = _connection(network.section, kind)
     blocks: dict[str, Rows] = {"connection": rows}
     if network.vlan is not None:
-        rows.append(("interface-name", f"{network.interface}.{network.vlan}"))
+        rows.append(("interface-name", vlan_name(str(network.interface), network.vlan)))
         blocks["vlan"] = [("id", str(network.vlan)), ("parent", str(network.interface))]
     elif network.interface:
         rows.append(("interface-name", network.interface))
-    # Before the profile that NetworkManager makes by itself for each wired interface (-999).
-    rows.append(("autoconnect-priority", "1"))
+    # Before the profile that NetworkManager makes by itself for each wired interface (-999), and
+    # one for a certain interface before one for any.
+    rows.append(("autoconnect-priority", "2" if network.interface else "1"))
+    if kind == "ethernet":
+        blocks["ethernet"] = []
     blocks |= _addresses(network.addresses, network.gateways, network.dns, network.dns_search)
     return _text(blocks)
+
+
+def vlan_name(interface: str, vlan: int, prefix: str = "") -> str:
+    """Name the interface of a VLAN; of a long name its end, which tells adapters apart."""
+    tail = f".{vlan}"
+    return prefix + interface[-(_MOST_NAME - len(prefix + tail)) :].lstrip(".-") + tail
 
 
 def ssid(name: bytes) -> str:
@@ -55,7 +65,7 @@ def ssid(name: bytes) -> str:
         text = name.decode("utf-8")
     except UnicodeDecodeError:
         text = ""
-    # What ends in `;` or holds one would be read as such a list.
+    # What holds a `;` might be read as such a list.
     if text and text.isprintable() and ";" not in text:
         return escaped(text)
     return "".join(f"{byte};" for byte in name)
@@ -109,11 +119,13 @@ def _eap(network: Wifi) -> Rows:
         rows.append(("client-cert", f"{CERTIFICATES}/{network.client_cert}"))
     if network.client_key:
         rows.append(("private-key", f"{CERTIFICATES}/{network.client_key}"))
-        # 4: the key has no password of its own.
-        rows.append(("private-key-password-flags", "4"))
+        if network.password is None:
+            rows.append(("private-key-password-flags", "4"))  # there is none
+        else:
+            rows.append(("private-key-password", escaped(network.password)))
     if network.eap in ("peap", "ttls"):
         rows.append(("phase2-auth", network.phase2 or "mschapv2"))
-    if network.password is not None:
+    if network.password is not None and network.eap != "tls":
         rows.append(("password", escaped(network.password)))
     return rows
 
@@ -135,7 +147,8 @@ def _addresses(
         servers = [str(server) for server in dns if server.version == version]
         if servers:
             rows.append(("dns", "".join(f"{server};" for server in servers)))
-            # Those of DHCP would be asked as well.
+        if dns:
+            # Those that the network announces, for either family, would be asked as well.
             rows.append(("ignore-auto-dns", "true"))
         if search:
             rows.append(("dns-search", "".join(f"{domain};" for domain in search)))

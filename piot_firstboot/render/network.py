@@ -26,23 +26,23 @@ def render(config: Config, facts: Facts) -> Iterable[Part]:
     # The radio is no network's own: it stays as long as any Wi-Fi section does.
     parts = [Part("radio", _radio(config.wifi, facts))] if config.wifi else []
     if facts.network == "netplan":
-        content = netplan.text(config.wifi, config.ethernet)
+        content = netplan.text(config.wifi, config.ethernet, facts.codename)
         items = (File(netplan.PATH, content, 0o600, secret=True), *_certificates(config, facts))
         sections = tuple(network.section for network in networks)
         return (*parts, Part(sections[0], items, covers=sections[1:]))
     if facts.network != "networkmanager":
         raise ApplyError("nothing on this device reads network profiles", _NEEDED)
     for wireless in config.wifi:
-        file = _profile(wireless.section, keyfile.wifi(wireless))
+        secret = (wireless.password or wireless.psk_hex) is not None
+        file = _profile(wireless.section, keyfile.wifi(wireless), secret=secret)
         parts.append(Part(wireless.section, (file, *_certificates_of(wireless, facts))))
     for wired in config.ethernet:
         parts.append(Part(wired.section, (_profile(wired.section, keyfile.ethernet(wired)),)))
     return parts
 
 
-def _profile(section: str, content: bytes) -> File:
+def _profile(section: str, content: bytes, *, secret: bool = False) -> File:
     """Put a keyfile where NetworkManager looks; it refuses one that others may read."""
-    secret = b"\npsk=" in content or b"\npassword=" in content
     return File(keyfile.path(section), content, 0o600, secret=secret)
 
 
@@ -51,9 +51,9 @@ def _radio(wifi: tuple[Wifi, ...], facts: Facts) -> tuple[Item, ...]:
     country = next((network.country for network in wifi if network.country), None)
     if country is None:
         return ()
-    items: list[Item] = [State("radio", "on")]
-    if "iw" in facts.present:
-        items.append(State("regdom", country))
+    # The rules first: what is not allowed there shall not be sent for a moment.
+    items: list[Item] = [State("regdom", country)] if "iw" in facts.present else []
+    items.append(State("radio", "on"))
     if facts.boot:
         items.append(Word(f"{facts.boot}/cmdline.txt", _REGDOM, country))
     else:

@@ -14,14 +14,16 @@ from piot_firstboot.render.origin import COMMENT
 # comes before cloud-init's `50-cloud-init.conf`.
 DROP_IN = "/etc/ssh/sshd_config.d/10-piot.conf"
 # Early in a first boot sshd has neither host keys nor /run/sshd, and judges nothing without them.
-_JUDGE = """\
-[ -x /usr/sbin/sshd ] || exit 0
-mkdir -p /run/sshd
-folder=$(mktemp -d)
-trap 'rm -r "$folder"' EXIT
-ssh-keygen -q -t ed25519 -N '' -f "$folder/key"
-/usr/sbin/sshd -t -h "$folder/key" -f "$1"
-"""
+_JUDGE = "; ".join(
+    (
+        "test -x /usr/sbin/sshd || exit 0",
+        "mkdir -p /run/sshd",
+        "d=$(mktemp -d)",
+        "trap 'rm -r $d' EXIT",
+        "ssh-keygen -qt ed25519 -N '' -f $d/key",
+        "/usr/sbin/sshd -t -h $d/key -f $0",
+    )
+)
 
 
 def render(config: Config, facts: Facts) -> Iterable[Part]:
@@ -38,7 +40,7 @@ def render(config: Config, facts: Facts) -> Iterable[Part]:
             lines.append("KbdInteractiveAuthentication no")
     if lines:
         text = "\n".join((COMMENT, *lines)) + "\n"
-        items.append(File(DROP_IN, text.encode(), check=("sh", "-ec", _JUDGE, "sshd", "{}")))
+        items.append(File(DROP_IN, text.encode(), check=("sh", "-ec", _JUDGE, "{}")))
     enabled = ssh.enabled
     keys = any(account.authorized_keys or account.import_keys for account in config.accounts)
     if enabled is None and (keys or ssh.password_login or ssh.port is not None):

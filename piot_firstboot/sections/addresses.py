@@ -5,8 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from piot_firstboot import netvalues
+from piot_firstboot.conftext import Entry
 from piot_firstboot.found import Found
-from piot_firstboot.netvalues import DHCP
+from piot_firstboot.netvalues import DHCP, Address
 from piot_firstboot.table import Setting
 
 if TYPE_CHECKING:
@@ -53,21 +54,36 @@ def rows(section: str) -> tuple[Setting, ...]:
 def judge(judge: Judge, part: Found) -> None:
     """Hold gateways against addresses."""
     fixed = [a for a in part.values.get("addresses", ()) if a != DHCP]
-    entry = part.entries.get("gateway")
+    entries = [entry for entry in part.block.entries if entry.key == "gateway"]
     gateways = part.values.get("gateways", ())
-    if entry is None or "address" in part.entries and not fixed and not part.clean:
-        return
+    if "address" in part.entries and not fixed and not part.clean:
+        return  # the address was refused; its gateway is not the mistake
     for version in (4, 6):
         ways = [way for way in gateways if way.version == version]
         mine = [a for a in fixed if a.version == version]
         if len(ways) > 1:
-            judge.at_key(part, entry, f"there are two gateways for IPv{version}", "keep one")
+            entry = _line(entries, ways[1])
+            judge.at_value(part, entry, f"there are two gateways for IPv{version}", "keep one")
         for way in ways[:1]:
+            entry = _line(entries, way)
             if not mine:
                 message = f"the gateway {way} needs a fixed address of its family"
-                judge.at_key(part, entry, message, "add address = …, or remove the gateway")
+                judge.at_value(part, entry, message, "add address = …, or remove the gateway")
             elif not way.is_link_local and not any(way in a.network for a in mine):
                 message = f"the gateway {way} is not in the network {mine[0].network}"
-                judge.at_key(part, entry, message, "is the length behind the `/` right?")
+                judge.at_value(part, entry, message, "is the length behind the `/` right?")
             elif any(way == a.ip for a in mine):
-                judge.at_key(part, entry, "the gateway is the device itself", "")
+                judge.at_value(part, entry, "the gateway is the device itself")
+
+
+def _line(entries: list[Entry], way: Address) -> Entry:
+    """Return the line that gives a gateway."""
+    return next(e for e in entries if _same(e.value, way))
+
+
+def _same(text: str, way: Address) -> bool:
+    """Tell whether a text is another spelling of an address."""
+    try:
+        return netvalues.server(text) == way
+    except ValueError:
+        return False

@@ -31,7 +31,13 @@ SETTINGS: tuple[Setting, ...] = (
         "eth0",
     ),
     *addresses.rows("ethernet"),
-    Setting("ethernet", "vlan", netvalues.vlan, "The number of a VLAN on that interface.", "20"),
+    Setting(
+        "ethernet",
+        "vlan",
+        netvalues.vlan,
+        "A VLAN on that interface, by its number: a network of its own in the same cable.",
+        "20",
+    ),
     Setting(
         "ethernet",
         "dns_search",
@@ -73,7 +79,8 @@ def judge(judge: Judge, found: list[Found]) -> None:
             continue
         first = seen.setdefault((interface, vlan), part)
         if first is not part:
-            what = f"the interface {interface}" if interface else "any wired interface"
+            what = f"interface {interface}" if interface else "any wired interface"
+            what = f"VLAN {vlan} of {what}" if vlan is not None else what
             message = f"[{first.block.name}], line {first.block.line}, is for {what} too"
             judge.at_header(part, message, "give this section an interface of its own")
 

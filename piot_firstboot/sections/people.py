@@ -189,9 +189,9 @@ def judge(judge: Judge, found: list[Found]) -> None:
             judge.at_key(part, part.entries["groups"], message, "keep one of them")
     _judge_main(judge, ssh, main)
     # A refused key or hash may be the way in: no second complaint about its absence.
-    if all(part.clean for part in (*users, *of(found, "ssh"))):
-        _judge_way_in(judge, users, ssh, main)
-        _judge_password_login(judge, users, ssh)
+    for ask in (_judge_way_in, _judge_password_login):
+        if all(part.clean for part in (*users, *of(found, "ssh"))):
+            ask(judge, users, ssh, main)
 
 
 def read(found: list[Found]) -> tuple[tuple[Account, ...], Ssh]:
@@ -238,13 +238,16 @@ def _judge_way_in(judge: Judge, users: list[Found], ssh: Found | None, main: Fou
         judge.at_value(ssh, entry, message, "leave SSH on, or give a password")
 
 
-def _judge_password_login(judge: Judge, users: list[Found], ssh: Found | None) -> None:
+def _judge_password_login(
+    judge: Judge, users: list[Found], ssh: Found | None, main: Found | None
+) -> None:
     """Refuse passwords over SSH where no user has one."""
     if not ssh or not ssh.values.get("password_login") or not users:
         return
     if not any(_has_password(part) for part in users):
         message = "no user has a password to log in with"
-        hint = f"add password = … to [{users[0].block.name}], or write password_login = no"
+        whose = (main or users[0]).block.name
+        hint = f"add password = … to [{whose}], or write password_login = no"
         judge.at_value(ssh, ssh.entries["password_login"], message, hint)
 
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from piot_firstboot import appvalues, netvalues, values
+from piot_firstboot.conftext import Entry
 from piot_firstboot.found import STORED, Found, of
 from piot_firstboot.netvalues import Address, Interface
 from piot_firstboot.sections import addresses
@@ -15,6 +16,15 @@ if TYPE_CHECKING:
     from piot_firstboot.confkeys import Judge
 
 _PASSPHRASE = range(8, 64)  # bytes; IEEE 802.11, J.4.1
+_CERTIFICATE = ("client_cert", "client_key")
+_ENTERPRISE = ("eap", "identity", "anonymous_identity", "ca_cert", *_CERTIFICATE, "phase2")
+# What has no meaning with an EAP method. The password with tls is that of the private key.
+_UNUSED: dict[str, tuple[str, ...]] = {
+    "peap": _CERTIFICATE,
+    "ttls": _CERTIFICATE,
+    "tls": ("phase2",),
+    "pwd": (*_CERTIFICATE, "ca_cert", "anonymous_identity", "phase2"),
+}
 
 SECTIONS: tuple[Section, ...] = (
     Section(
@@ -47,7 +57,8 @@ SETTINGS: tuple[Setting, ...] = (
         "wifi",
         "password",
         netvalues.wpa_password,
-        "The password, 8 to 63 bytes (wpa3: any length; eap: of the account).",
+        "The password, 8 to 63 bytes (wpa3: any length; eap: of the account; eap = tls: of the "
+        "private key, if it has one).",
         "correct horse",
         sensitivity="secret",
         stored=True,
@@ -116,7 +127,8 @@ SETTINGS: tuple[Setting, ...] = (
         "wifi",
         "ca_cert",
         appvalues.file_name,
-        "For 802.1X: the file, beside piot.conf, with the certificate that vouches for the server.",
+        "For 802.1X: the file, beside piot.conf, with the certificate that vouches for the server. "
+        "Without it the device gives its password to any that asks.",
         "university-ca.pem",
         file=True,
     ),
@@ -210,18 +222,20 @@ def _judge_security(judge: Judge, part: Found) -> None:
     """Ask for what the kind of security needs, and refuse what it cannot use."""
     kind = part.values.get("security", "auto")
     password, key = part.entries.get("password"), part.entries.get("psk_hex")
-    if password and key:
+    if password and key and kind != "eap":
         judge.at_key(part, key, "password and psk_hex are both given", "keep one of them")
-    enterprise = [part.entries[k] for k in ("eap", "identity", "phase2") if k in part.entries]
+    if "security" in part.entries and "security" not in part.values:
+        return  # what it needs is not known
     if kind == "eap":
         _judge_eap(judge, part)
-    elif enterprise:
-        judge.at_key(part, enterprise[0], "this is for 802.1X only", "add security = eap")
-    elif kind in ("open", "owe"):
-        for entry in (password, key):
-            if entry:
-                message = f"a network with security = {kind} has no {entry.key}"
-                judge.at_key(part, entry, message, "remove this line, or the one with security")
+    else:
+        for entry in _given(part, _ENTERPRISE):
+            judge.at_key(part, entry, "this is for 802.1X only", "write security = eap")
+    if kind in ("open", "owe"):
+        for unused in (password, key):
+            if unused:
+                message = f"a network with security = {kind} has no {unused.key}"
+                judge.at_key(part, unused, message, "remove this line, or the one with security")
     elif kind in ("wpa2", "wpa3") and not password and not key:
         if part.clean:
             judge.at_header(part, f"security = {kind} needs a password", "add password = …")
@@ -242,12 +256,22 @@ def _judge_eap(judge: Judge, part: Found) -> None:
     method = part.values.get("eap")
     if "psk_hex" in part.entries:
         judge.at_key(part, part.entries["psk_hex"], "802.1X has no such key", "write password = …")
+    if method is not None:
+        for entry in _given(part, _UNUSED[method]):
+            message = f"eap = {method} does not use {entry.key}"
+            judge.at_key(part, entry, message, "remove this line")
     needs = ["eap", "identity"]
     needs += ["client_cert", "client_key"] if method == "tls" else ["password"]
     missing = [key for key in needs if key not in part.entries]
     if missing:
+        examples = {row.key: row.example for row in SETTINGS}
         message = f"security = eap needs {' and '.join(missing)}"
-        judge.at_header(part, message, f"add {missing[0]} = …")
+        judge.at_header(part, message, f"add {missing[0]} = {examples[missing[0]]}")
+
+
+def _given(part: Found, keys: tuple[str, ...]) -> list[Entry]:
+    """Return those of some keys that stand in a section."""
+    return [part.entries[key] for key in keys if key in part.entries]
 
 
 def _judge_same(judge: Judge, wifi: list[Found]) -> None:

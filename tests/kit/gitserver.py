@@ -111,11 +111,12 @@ class GitServer:
         self.stop()
 
 
-def make_certificates(folder: Path) -> None:
-    """Make a certificate authority (ca.crt) and with it a certificate for git.test (server.pem)."""
+def make_certificates(folder: Path, *names: str) -> None:
+    """Make an authority (ca.crt) and with it a certificate (server.pem) for git.test and names."""
     curve = "-newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 3650".split()
     extensions = folder / "extensions"
-    extensions.write_text("subjectAltName=DNS:git.test,DNS:localhost,IP:127.0.0.1\n")
+    served = ",".join(f"DNS:{name}" for name in ("git.test", "localhost", *names))
+    extensions.write_text(f"subjectAltName={served},IP:127.0.0.1\n")
     _openssl(
         folder,
         "req",

@@ -17,6 +17,8 @@ from tests.kit.wait import eventually
 
 PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 POWEROFF_SECONDS = 60
+# There is one clock, and it is this host's: what enters a machine from outside must not set it.
+_NO_CLOCK = ("setpriv", "--bounding-set=-sys_time")
 
 
 class CommandFailed(AssertionError):
@@ -184,8 +186,8 @@ class Machine:
         """Return the command prefix that enters the machine."""
         leader = self._leader() if self.running else None
         if leader is None:
-            return ["chroot", str(self.tree)]
-        return ["nsenter", f"--target={leader}", *"-m -u -i -n -p -C".split()]
+            return ["chroot", str(self.tree), *_NO_CLOCK]
+        return ["nsenter", f"--target={leader}", *"-m -u -i -n -p -C".split(), *_NO_CLOCK]
 
     def sh(self, script: str, *, timeout: float = 60) -> str:
         """Run a shell script inside; return what it printed, without the last newline."""

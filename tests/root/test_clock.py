@@ -10,7 +10,7 @@ import pytest
 from piot_firstboot import clock, idle
 from piot_firstboot.system import System
 
-FUTURE = 400 * 86400.0
+FUTURE = 400.5 * 86400
 LARGEST_ERROR = clock._largest_error
 
 
@@ -52,13 +52,20 @@ def test_a_clock_that_is_behind_is_raised(tmp_path: Path) -> None:
     assert clock.raise_to_floor(pi) == pytest.approx(FUTURE, abs=5)
     assert pi.set_to == [pytest.approx(time.time() + FUTURE, abs=5)]
     (note,) = clock.notes(pi)
-    assert note.startswith("The clock was 4") and "behind the newest date" in note
+    assert note.startswith("The clock was 400d 11h ") and "behind the newest date" in note
 
 
-def test_in_a_container_the_clock_is_the_hosts(tmp_path: Path) -> None:
+def test_where_the_clock_cannot_be_set_it_stays(tmp_path: Path) -> None:
     pi = Pi(tmp_path, behind=FUTURE, mine=False)
     assert clock.raise_to_floor(pi) == 0
     assert clock.notes(pi) == ()
+
+
+def test_in_a_container_the_clock_is_the_hosts(tmp_path: Path) -> None:
+    pi = Pi(tmp_path, behind=FUTURE)
+    pi.write("/run/systemd/container", b"systemd-nspawn\n")
+    assert clock.raise_to_floor(pi) == 0
+    assert pi.set_to == []
 
 
 def test_a_tree_has_no_clock(tmp_path: Path) -> None:
@@ -75,7 +82,7 @@ def test_the_correction_is_remembered_once(tmp_path: Path, monkeypatch: pytest.M
     offset = clock._offset()
     monkeypatch.setattr(clock, "_offset", lambda: offset + 3700)
     pi.write("/run/systemd/timesync/synchronized", b"")
-    said = []
+    said: list[str] = []
     assert clock.wait_for_sync(pi, 5, said.append)
     assert said == []
     assert clock.skew(pi) == pytest.approx(3700, abs=1)

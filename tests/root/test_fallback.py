@@ -6,6 +6,7 @@ import http.client
 import json
 import re
 import shutil
+import signal
 import subprocess
 import sys
 import threading
@@ -48,7 +49,8 @@ esac
 """
 SYSTEMCTL = """
 case "$*" in
-  "start piot-firstboot.service") test -e $WORLD/good && touch $WORLD/online ;;
+  "start piot-firstboot.service")
+    grep -Eq "ssid = (home|right)$" $WORLD/boot/piot.conf && touch $WORLD/online ;;
   is-active*) echo inactive; exit 3 ;;
 esac
 """
@@ -99,7 +101,7 @@ def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> World:
     monkeypatch.setattr(fallback, "_PORTS", (0, 0))
     monkeypatch.setattr(fallback, "_FAREWELL", 0.1)
     monkeypatch.setattr(fallback, "_LOOK", 0.2)
-    monkeypatch.setattr(fallback.signal, "signal", lambda *args: None)
+    monkeypatch.setattr(signal, "signal", lambda *args: None)  # only the main thread may
     (tmp_path / "bin").mkdir()
     monkeypatch.setenv("PATH", f"{tmp_path}/bin:/usr/bin:/bin")
 
@@ -121,7 +123,7 @@ def visit(capsys: pytest.CaptureFixture[str], answers: list[dict[str, str]]) -> 
         return re.search(r"is open: http://127.0.0.1:(\d+)/", said)
 
     for answer in answers:
-        found = eventually(address, 10)
+        found = eventually(address, 10, "the page")
         assert found
         said = said[found.end() :]
         port = int(found[1])
@@ -246,7 +248,6 @@ def test_what_is_entered_is_written_applied_and_connects(
     world: World, capsys: pytest.CaptureFixture[str]
 ) -> None:
     world.due(-1)
-    (world.root / "good").touch()
     thread = in_thread(lambda: fallback.tick(world.system))
     pages = visit(capsys, [{"network": "686f6d65", "password": "correct horse", "country": "DE"}])
     thread.join(20)
@@ -268,9 +269,7 @@ def test_a_failure_opens_it_again_says_why_and_the_next_try_takes_its_place(
     world.due(-1)
     thread = in_thread(lambda: fallback.tick(world.system))
     first = {"network": "", "ssid": "typo", "password": "correct horse", "country": "DE"}
-    pages = visit(capsys, [first])
-    (world.root / "good").touch()
-    pages += visit(capsys, [{**first, "ssid": "right"}])
+    pages = visit(capsys, [first, {**first, "ssid": "right"}])
     thread.join(20)
     assert not thread.is_alive()
     assert "typo did not connect: the password may be wrong" in pages[2]
@@ -282,7 +281,7 @@ def test_a_failure_opens_it_again_says_why_and_the_next_try_takes_its_place(
 def test_a_cable_closes_it(world: World, capsys: pytest.CaptureFixture[str]) -> None:
     world.due(-1)
     thread = in_thread(lambda: fallback.tick(world.system))
-    eventually(lambda: (world.root / "open").exists(), 10)
+    eventually(lambda: (world.root / "open").exists(), 10, "an access point")
     assert world.tree(accesspoint.PROFILE).stat().st_mode & 0o777 == 0o600
     assert world.tree(idle.CAPTIVE).read_bytes() == captive_names()
     (world.root / "online").touch()
@@ -378,7 +377,7 @@ def test_the_page_alone_ends_when_it_was_used(
         said += capsys.readouterr().out
         return re.search(r"http://127.0.0.1:(\d+)/", said)
 
-    found = eventually(address, 10)
+    found = eventually(address, 10, "the page")
     assert found
     client = http.client.HTTPConnection("127.0.0.1", int(found[1]), timeout=10)
     client.request("GET", "/")

@@ -45,6 +45,7 @@ class Tree:
         self.system.write("/etc/login.defs", b"UID_MIN 1000\nGID_MIN 1000\nUID_MAX 60000\n")
         self.system.write("/etc/hosts", b"127.0.0.1 localhost\n127.0.1.1 raspberrypi\n")
         self.system.mkdir("/boot/firmware")
+        self.system.write("/usr/sbin/visudo", b"", 0o755)
         unit = b"[Service]\nExecStart=/usr/sbin/sshd -D\n[Install]\nWantedBy=multi-user.target\n"
         self.system.write("/usr/lib/systemd/system/ssh.service", unit)
 
@@ -77,7 +78,7 @@ MADE = {
     "/etc/hostname",
     "/etc/localtime",
     "/etc/ssh/sshd_config.d/10-piot.conf",
-    "/etc/sudoers.d/50-piot-ada",
+    "/etc/sudoers.d/95-piot-ada",
     "/etc/systemd/system/multi-user.target.wants/ssh.service",
     "/etc/systemd/system/piot-deploy@garden.timer.d/poll.conf",
     "/etc/systemd/system/timers.target.wants/piot-deploy@garden.timer",
@@ -202,7 +203,7 @@ def test_removed_settings_take_back_what_they_made(tree: Tree) -> None:
     assert firstboot.converge(tree.system).ok
     for gone in (
         "etc/ssh/sshd_config.d/10-piot.conf",
-        "etc/sudoers.d/50-piot-ada",
+        "etc/sudoers.d/95-piot-ada",
         "var/lib/piot/secrets",
         "var/lib/piot/apps/garden",
         "etc/systemd/system/piot-deploy@garden.timer.d/poll.conf",

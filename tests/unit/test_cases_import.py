@@ -22,7 +22,7 @@ CASES = Path(__file__).parent.parent / "cases" / "import"
 NAMES = sorted(path.name for path in CASES.iterdir())
 GOOD = [name for name in NAMES if not name.startswith("bad-")]
 REWRITE = bool(os.environ.get("PIOT_REWRITE"))
-SECRETS = ("hunter2", "hunter3", "correct horse", "4ac60f4a", "$5$pN7", "mywifipassphrase")
+SECRETS = ("hunter2", "hunter3", "another horse", "4ac60f4a", "$5$pN7", "mywifipassphrase")
 # user-data stands before network-config, dietpi.txt before dietpi-wifi.txt.
 ORDER = sorted(
     formats.NAMES, key=lambda name: (name == "network-config", name == "dietpi-wifi.txt")

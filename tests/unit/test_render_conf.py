@@ -141,7 +141,8 @@ def test_sudo(lines: str, groups: tuple[str], not_groups: tuple[str], rule: bool
     login = find(items, "login anna")
     assert isinstance(login, Login)
     assert (login.groups, login.not_groups) == (groups, not_groups)
-    assert any(key(item) == "file /etc/sudoers.d/50-piot-anna" for item in items) == rule
+    file = find(items, "file /etc/sudoers.d/95-piot-anna")
+    assert isinstance(file, File) and (b"NOPASSWD" in file.content) == rule
 
 
 @pytest.mark.parametrize(
@@ -195,7 +196,7 @@ def test_poll_drop_in_is_valid(tmp_path: Path) -> None:
 @pytest.mark.skipif(not shutil.which("visudo"), reason="needs sudo")
 def test_sudo_rule_is_valid(tmp_path: Path) -> None:
     """The check that guards the rule accepts it."""
-    item = find(render(ALL), "file /etc/sudoers.d/50-piot-anna")
+    item = find(render(ALL), "file /etc/sudoers.d/95-piot-anna")
     assert isinstance(item, File)
     file = tmp_path / "rule"
     file.write_bytes(item.content)
