@@ -15,6 +15,7 @@ from piot_firstboot.ledger import Ledger, Outcome, Row
 from piot_firstboot.plan import Change, Part, owned
 from piot_firstboot.report import Line
 from piot_firstboot.system import System
+from piot_firstboot.trial import SECTIONS
 
 _APP = "app."
 Say = Callable[[str], None]
@@ -36,8 +37,21 @@ def with_leaving(system: System, ledger: Ledger, parts: Iterable[Part]) -> tuple
 
 
 def pending(ledger: Ledger, parts: Iterable[Part], *, everything: bool = False) -> tuple[Part, ...]:
-    """Return the parts that ask for something else than what was applied last."""
-    return tuple(part for part in parts if everything or not ledger.settled(part))
+    """Return the parts that ask for something else than what was applied last.
+
+    Network settings are tried together, so those that were refused with others are tried again
+    when any of them changed.
+    """
+    parts = tuple(parts)
+    todo = {part for part in parts if everything or not ledger.settled(part)}
+    if any(_network(part) for part in todo):
+        todo |= {p for p in parts if _network(p) and ledger.refused(p)}
+    return tuple(part for part in parts if part in todo)
+
+
+def _network(part: Part) -> bool:
+    """Tell whether a part is judged by the network trial."""
+    return part.section.startswith(SECTIONS) and not part.late
 
 
 def apply_parts(

@@ -19,6 +19,7 @@ from piot_firstboot.converge import (
 from piot_firstboot.errors import ApplyError, ConfigError
 from piot_firstboot.found import STORED
 from piot_firstboot.intake import Intake
+from piot_firstboot.items import State
 from piot_firstboot.ledger import Outcome, Row
 from piot_firstboot.notify import say
 from piot_firstboot.plan import Change
@@ -106,17 +107,26 @@ def _apply(system: System, taken: Intake, *, boot: bool, everything: bool) -> Re
     waiting = [Outcome(part, Row("", "waiting", _LATER)) for part in late]
     outcomes += tuple(waiting)
     book = book.noted(outcomes)
-    ledger.save(system, book)
+    if system.live:
+        # On a tree nothing is settled: what runs (radio, locale) is for the first boot to see to.
+        ledger.save(system, book)
     changes += tuple(change for outcome in outcomes for change in outcome.changes)
     failed = [outcome for outcome in outcomes if outcome.row.state == "failed"]
     note = _conceal(system, taken, outcomes) if system.live else ""
+    # What was refused earlier and did not change is refused still.
+    told = tuple(
+        replace(outcome, row=book.rows[outcome.part.scope])
+        if book.refused(outcome.part)
+        else outcome
+        for outcome in outcomes
+    )
     report = Report(
-        not any(outcome.row.state in ("failed", "refused") for outcome in outcomes),
-        _headline(taken.path, changes, outcomes=outcomes),
+        not any(outcome.row.state in ("failed", "refused") for outcome in told),
+        _headline(taken.path, changes, outcomes=told),
         taken.path,
         changes=tuple(map(str, changes)),
         notes=(note,) if note else (),
-        next_step=_next(taken.path, outcomes),
+        next_step=_next(taken.path, told),
     )
     report = with_lines(report, lines(taken.config, book, outcomes))
     fetch = any(account.import_keys for account in taken.config.accounts) and todo
@@ -124,7 +134,7 @@ def _apply(system: System, taken: Intake, *, boot: bool, everything: bool) -> Re
         system.write(intake.TODO, b"")
     # The stamp says: applied and reported. A part that failed is tried again at the next boot.
     stamp = idle.boot_stamp(taken.path, system.read(taken.path) or b"")
-    plain = not system.live and any(_unstored(taken))
+    plain = not system.live and (any(_unstored(taken)) or any(_running(taken)))
     if failed or note or plain:
         system.remove(idle.BOOT_STAMP)
     elif system.read(idle.BOOT_STAMP) != stamp:
@@ -168,6 +178,14 @@ def _conceal(system: System, taken: Intake, outcomes: tuple[Outcome, ...]) -> st
                 vault.put(system, name, taken.keeps.get(name, value))
             entries.append(entry)
     return vault.conceal(system, taken.path, taken.data, entries) if entries else ""
+
+
+def _running(taken: Intake) -> Iterator[State]:
+    """List what a tree cannot be given; the host name is set from its file at each boot anyway."""
+    for part in taken.parts:
+        for item in part.items:
+            if isinstance(item, State) and item.name != "hostname":
+                yield item
 
 
 def _unstored(taken: Intake) -> Iterator[str]:

@@ -59,6 +59,11 @@ class Ledger:
         done = row is not None and row.state in ("applied", "refused")
         return done and row is not None and row.print == self.fingerprint(part)
 
+    def refused(self, part: Part) -> bool:
+        """Tell whether what a part asked for last was tried and taken back."""
+        row = self.rows.get(part.scope)
+        return row is not None and row.state == "refused"
+
     def noted(self, outcomes: Iterable[Outcome]) -> Ledger:
         """Add what a run did; a part that asks for nothing and got it is forgotten."""
         rows = dict(self.rows)

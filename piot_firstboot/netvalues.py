@@ -16,6 +16,14 @@ Security = Literal["auto", "wpa2", "wpa3", "open", "owe", "eap"]
 SECURITY: tuple[Security, ...] = ("auto", "wpa2", "wpa3", "open", "owe", "eap")
 EAP = ("peap", "ttls", "tls", "pwd")
 PHASE2 = ("mschapv2", "mschap", "pap", "chap", "md5", "gtc")
+# What routers and other programs call it.
+_OTHER_SECURITY = {
+    **dict.fromkeys(("wpa", "psk", "wpapsk", "personal", "wpa2wpa3", "wpa2/wpa3"), "auto"),
+    **dict.fromkeys(("wpa2psk", "wpa2personal", "rsn"), "wpa2"),
+    **dict.fromkeys(("wpa3sae", "wpa3personal", "sae"), "wpa3"),
+    **dict.fromkeys(("wpaeap", "802.1x", "8021x", "enterprise", "wpa2enterprise"), "eap"),
+    **dict.fromkeys(("none", "no", "off"), "open"),
+}
 DHCP = "dhcp"
 MOST_SSID = 32  # bytes; IEEE 802.11, 9.4.2.2
 MOST_PRIORITY = 999  # either way; nm-settings-nmcli(5), connection.autoconnect-priority
@@ -74,7 +82,7 @@ def psk_hex(text: str) -> str:
 def country(text: str) -> str:
     """Read the country whose rules for radio apply, as ISO 3166 names it."""
     code = text.upper()
-    if code not in COUNTRIES:
+    if code not in COUNTRIES or not text.isascii():
         other = _OTHER_NAMES.get(code)
         hint = f"write {other}" if other else "write two letters such as DE, GB or US"
         raise BadValue("this is not the code of a country", hint)
@@ -83,6 +91,11 @@ def country(text: str) -> str:
 
 def security(text: str) -> str:
     """Read how a network is protected."""
+    if text.lower() == "wep":
+        raise BadValue("WEP protects nothing, and is not offered", "set the router to WPA2 or WPA3")
+    meant = _OTHER_SECURITY.get(re.sub(r"[-_ ]", "", text.lower()))
+    if meant and text.lower() not in SECURITY:
+        raise BadValue(f"this is none of {' '.join(SECURITY)}", f"write {meant}")
     return _word(text, SECURITY)
 
 

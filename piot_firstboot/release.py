@@ -6,6 +6,7 @@ flushed. Units name that directory, so the old release stays whole while the new
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Callable, Iterable
 from posixpath import normpath
@@ -15,6 +16,7 @@ from piot_firstboot.errors import ApplyError
 from piot_firstboot.items import File, Item
 from piot_firstboot.manifest import Manifest, parse
 from piot_firstboot.render.app_units import Release, render_app
+from piot_firstboot.render.device import SAID
 from piot_firstboot.state import folder
 from piot_firstboot.system import System
 
@@ -75,6 +77,7 @@ def render(
         commit=commit,
         path=path,
         hostname=hostname(system),
+        role=role(system),
         systemd=systemd_version(system),
         resolve=program_finder(system, path),
         plain=vault.plain(system),
@@ -103,6 +106,12 @@ def _need(system: System, secrets: Iterable[str]) -> None:
 def hostname(system: System) -> str:
     """Return the configured host name."""
     return (system.read("/etc/hostname") or b"").decode("utf-8", "replace").strip()
+
+
+def role(system: System) -> str:
+    """Return the role that piot.conf gives the device, or ""."""
+    data = system.read(SAID)
+    return str(json.loads(data)["role"]) if data else ""
 
 
 def systemd_version(system: System) -> int:

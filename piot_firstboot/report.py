@@ -11,7 +11,7 @@ from collections.abc import Iterable
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
-from piot_firstboot import journal, state, vault
+from piot_firstboot import clock, journal, state, vault
 from piot_firstboot.config import Config
 from piot_firstboot.errors import Problem
 from piot_firstboot.redact import redact, secret_values
@@ -171,6 +171,7 @@ def _put_text(system: System, source: str, text: str, log: Iterable[str]) -> str
         system.write(path, data[:_MOST])
     except OSError as error:
         return f"{path}: {error.strerror}"
+    clock.stamp(system, path.rpartition("/")[0])
     return ""
 
 

@@ -82,9 +82,8 @@ def _judge_network(
     system: System, targets: tuple[tuple[str, int], ...], parts: tuple[Part, ...], book: Ledger
 ) -> tuple[Outcome, ...]:
     """End the trial of new network settings, if there is one, and say how."""
-    if not trial.is_open(system):
-        return ()
-    verdict = trial.judge(system, say, targets)
+    # Refused, and cut off before that was noted: it is noted now.
+    verdict = trial.judge(system, say, targets) if trial.is_open(system) else trial.refused(system)
     if verdict is None or verdict.kept:
         return ()
     why = f"{verdict.reason}; the former network settings are back"

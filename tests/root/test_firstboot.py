@@ -94,7 +94,6 @@ MADE = {
     "/var/lib/piot/owned/conf.user",
     "/var/lib/piot/report.json",
     "/var/lib/piot/secrets/API_KEY",
-    "/var/lib/piot/sections.json",
 }
 # What useradd and systemd-sysusers leave behind: copies of their tables, locks, mail, skeletons.
 TOOLS = re.compile(

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from piot_firstboot import passwords, values
 from piot_firstboot.config import parse
+from piot_firstboot.errors import ApplyError
 from piot_firstboot.system import System
 
 # Without surrogates there is no password that piot.conf could not hold; controls it refuses.
