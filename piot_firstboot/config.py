@@ -33,21 +33,9 @@ from piot_firstboot.sections.people import Account, Ssh
 from piot_firstboot.sections.update import Update
 from piot_firstboot.sections.watch import Health, Metrics, Status
 from piot_firstboot.sections.wifi import Wifi
+from piot_firstboot.settings import DOMAINS
 
 NAME = "piot.conf"
-_DOMAINS = (
-    device,
-    people,
-    wifi,
-    ethernet,
-    clock,
-    apps,
-    update,
-    watch,
-    job,
-    secrets,
-    fallback,
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,7 +89,7 @@ def parse(
     problems = Problems(source, lines)
     judge = Judge(problems, known or {}, stored)
     found = judge.sections(blocks)
-    for domain in _DOMAINS:
+    for domain in DOMAINS:
         domain.judge(judge, found)
     if problems.count:
         raise ConfigError(problems.bounded())

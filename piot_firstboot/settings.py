@@ -20,7 +20,7 @@ from piot_firstboot.sections import (
 )
 from piot_firstboot.table import Section, Setting
 
-_DOMAINS = (
+DOMAINS = (
     device,
     people,
     wifi,
@@ -33,8 +33,8 @@ _DOMAINS = (
     secrets,
     fallback,
 )
-SECTIONS: tuple[Section, ...] = tuple(row for domain in _DOMAINS for row in domain.SECTIONS)
-SETTINGS: tuple[Setting, ...] = tuple(row for domain in _DOMAINS for row in domain.SETTINGS)
+SECTIONS: tuple[Section, ...] = tuple(row for domain in DOMAINS for row in domain.SECTIONS)
+SETTINGS: tuple[Setting, ...] = tuple(row for domain in DOMAINS for row in domain.SETTINGS)
 
 _BY_SECTION = {
     section.name: {row.key: row for row in SETTINGS if row.section == section.name}

@@ -353,7 +353,6 @@ def test_its_name_is_the_hosts() -> None:
     assert len(ssid("x" * 63)) == 32
 
 
-@pytest.mark.skipif(not shutil.which("dnsmasq"), reason="needs dnsmasq")
 def test_dnsmasq_takes_the_file(tmp_path: Path) -> None:
     (tmp_path / "captive.conf").write_bytes(captive_names())
     argv = ["dnsmasq", "--test", "--conf-file=/dev/null", f"--conf-dir={tmp_path}"]
