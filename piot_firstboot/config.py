@@ -58,14 +58,17 @@ class Config:
     fallback: Fallback | None
     found: tuple[Found, ...] = field(repr=False, compare=False)
 
-    def files(self) -> tuple[str, ...]:
-        """Name the files on the boot partition that the values name."""
-        return tuple(
-            part.values[row.attribute]
+    def files(self) -> dict[str, str]:
+        """Name the files on the boot partition that the values name, and how the store calls them.
+
+        One that was moved to the store is called the same in both.
+        """
+        return {
+            part.values[row.attribute]: f"{part.block.name}.{row.key}" if row.stored else ""
             for part in self.found
             for row in part.rows.values()
-            if row.file and row.attribute in part.values and row.key not in part.from_store
-        )
+            if row.file and row.attribute in part.values
+        }
 
 
 def parse(

@@ -14,6 +14,8 @@ from piot_firstboot.values import BadValue, secret_name, suggest
 
 _CONTROL = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
 _NAME = re.compile(r"[A-Za-z0-9_.-]{1,40}")
+# Zero-width (non-)joiners within emoji and within words of scripts that need them: UAX #31, 2.3.
+_JOINED = re.compile(r"(?<=[^\x00-\x7f])[\u200c\u200d](?=[^\x00-\x7f])")
 
 
 class Judge:
@@ -210,6 +212,8 @@ class Judge:
             self.problems.note(entry.line, entry.value_column, message, hint, width=width)
             return
         found.from_store.add(entry.key)
+        if row.file:
+            value = name  # what is in the store stands for the file of that name
         found.values.setdefault(entry.key if row.key == "*" else row.attribute, value)
 
     def _unknown(self, found: Found, entry: Entry) -> str:
@@ -262,4 +266,5 @@ def _invisible(value: str, secret: bool) -> int | None:
     if secret:
         match = _CONTROL.search(value)
         return match.start() if match else None
-    return next((i for i, c in enumerate(value) if not c.isprintable() and c != "\t"), None)
+    plain = _JOINED.sub("-", value)
+    return next((i for i, c in enumerate(plain) if not c.isprintable() and c != "\t"), None)

@@ -71,6 +71,10 @@ def apply_parts(
         if part not in todo:
             outcomes.append(Outcome(part, Row(row.print if row else "", "unchanged")))
             continue
+        if part.obstacle:
+            failed = Row("", "failed", part.obstacle.reason, part.obstacle.hint)
+            outcomes.append(Outcome(part, failed))
+            continue
         mark = ledger.fingerprint(part)
         try:
             changes = apply(
@@ -92,7 +96,7 @@ def preview(system: System, parts: Sequence[Part], todo: Iterable[Part]) -> tupl
     return tuple(
         change
         for part in parts
-        if part in todo
+        if part in todo and not part.obstacle
         for change in apply(
             system, part.scope, part.items, dry_run=True, spared=spared(part, parts)
         )

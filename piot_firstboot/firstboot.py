@@ -72,9 +72,13 @@ def plan(system: System, *, everything: bool = False) -> tuple[Report, tuple[Cha
     parts = with_leaving(system, book, taken.parts)
     parts = tuple(part for part in parts if part.items or not part.late)
     changes = preview(system, parts, pending(book, parts, everything=everything))
+    bars = [(part, part.obstacle) for part in parts if part.obstacle]
     gone = gone_apps(system, {app.name for app in taken.config.apps})
     changes += tuple(Change("remove", f"app {app}") for app in gone)
-    return Report(True, _headline(path, changes, dry_run=True), path), changes
+    headline = _headline(path, changes, dry_run=True)
+    notes = tuple(f"[{part.section}] cannot be applied: {bar.reason}" for part, bar in bars)
+    hint = bars[0][1].hint if bars else ""
+    return Report(not bars, headline, path, notes=notes, next_step=hint), changes
 
 
 def follow_up(system: System, report: Report) -> Report:
@@ -113,6 +117,7 @@ def _apply(system: System, taken: Intake, *, boot: bool, everything: bool) -> Re
     changes += tuple(change for outcome in outcomes for change in outcome.changes)
     failed = [outcome for outcome in outcomes if outcome.row.state == "failed"]
     note = _conceal(system, taken, outcomes) if system.live else ""
+    _forget(system, taken, outcomes)
     # What was refused earlier and did not change is refused still.
     told = tuple(
         replace(outcome, row=book.rows[outcome.part.scope])
@@ -165,19 +170,38 @@ def _conceal(system: System, taken: Intake, outcomes: tuple[Outcome, ...]) -> st
     Those of a section that failed stay: the person will want to see what they wrote.
     """
     failed = {s for o in outcomes if o.row.state == "failed" for s in o.part.sections}
-    entries = []
+    entries, files = [], []
     for part in taken.config.found:
         for key, entry in part.entries.items():
             row = part.rows.get(key) or part.rows["*"]
-            if not row.stored or entry.value == STORED or part.block.name in failed:
+            if not row.stored or part.block.name in failed:
                 continue
-            # What a power cut left half overwritten is in the store already.
-            if key not in part.from_store:
-                name = key if row.key == "*" else f"{part.block.name}.{key}"
-                value = part.values[key if row.key == "*" else row.attribute]
+            name = key if row.key == "*" else f"{part.block.name}.{key}"
+            value = part.values[key if row.key == "*" else row.attribute]
+            if row.file:
+                files.append(value)
+                value = vault.as_text(taken.facts.files[value])
+            # What a power cut left half overwritten is in the store already; a password that was
+            # put there by hand becomes its hash.
+            if key not in part.from_store or name in taken.keeps:
                 vault.put(system, name, taken.keeps.get(name, value))
-            entries.append(entry)
-    return vault.conceal(system, taken.path, taken.data, entries) if entries else ""
+            if entry.value != STORED:
+                entries.append(entry)
+    folder = taken.path.rpartition("/")[0]
+    troubles = [vault.erase(system, f"{folder}/{name}") for name in dict.fromkeys(files)]
+    # Last, because a file that is named and gone is looked for in the store.
+    troubles.append(vault.conceal(system, taken.path, taken.data, entries))
+    return "; ".join(filter(None, troubles))
+
+
+def _forget(system: System, taken: Intake, outcomes: tuple[Outcome, ...]) -> None:
+    """Drop what the store holds for sections that left the file."""
+    there = {part.block.name for part in taken.config.found}
+    done = (o.part.sections for o in outcomes if not o.part.items and o.row.state == "applied")
+    gone = {section for sections in done for section in sections} - there
+    for name in vault.names(system):
+        if name.rpartition(".")[0] in gone:
+            vault.drop(system, name)
 
 
 def _running(taken: Intake) -> Iterator[State]:

@@ -65,7 +65,14 @@ def read(
 
 
 def _files(system: System, path: str, judged: Config) -> dict[str, bytes]:
-    """Read the files beside piot.conf that it names."""
+    """Read the files that piot.conf names: beside it, or in the store if they were moved there."""
     folder = path.rpartition("/")[0]
-    found = {name: system.read(f"{folder}/{name}") for name in judged.files()}
-    return {name: data for name, data in found.items() if data is not None}
+    found = {}
+    for name, stored in judged.files().items():
+        data = system.read(f"{folder}/{name}")
+        kept = vault.get(system, stored) if stored else None
+        if kept is not None and (data is None or vault.is_remnant(data, kept)):
+            data = vault.as_bytes(kept)
+        if data is not None:
+            found[name] = data
+    return found

@@ -56,8 +56,9 @@ class Ledger:
     def settled(self, part: Part) -> bool:
         """Tell whether just this was applied, or refused, before."""
         row = self.rows.get(part.scope)
-        done = row is not None and row.state in ("applied", "refused")
-        return done and row is not None and row.print == self.fingerprint(part)
+        if row is None or row.state not in ("applied", "refused") or part.obstacle:
+            return False
+        return row.print == self.fingerprint(part)
 
     def refused(self, part: Part) -> bool:
         """Tell whether what a part asked for last was tried and taken back."""

@@ -30,17 +30,27 @@ _UNITS = "/etc/systemd/system"
 
 
 @dataclass(frozen=True, slots=True)
+class Obstacle:
+    """Why a device cannot do what a section asks for, and what a person can do about it."""
+
+    reason: str
+    hint: str
+
+
+@dataclass(frozen=True, slots=True)
 class Part:
     """What one section of piot.conf comes to; it has an ownership record of its own.
 
     `section` is its header (`wifi.home`); `covers` names further ones that ended up in it. `late`
-    parts need the network or much time: piot-setup.service does them, not the boot.
+    parts need the network or much time: piot-setup.service does them, not the boot. A part with an
+    `obstacle` is not applied: what was in force before stays.
     """
 
     section: str
     items: tuple[Item, ...]
     late: bool = False
     covers: tuple[str, ...] = ()
+    obstacle: Obstacle | None = None
 
     @property
     def scope(self) -> str:

@@ -72,7 +72,7 @@ def get(system: System, name: str) -> str | None:
     if data is not None:
         return _open(system, name, data)
     data = system.read(credential.path(name, sealed=False))
-    return None if data is None else _text(data)
+    return None if data is None else as_text(data)
 
 
 def values(system: System) -> tuple[str, ...]:
@@ -104,7 +104,7 @@ def put(system: System, name: str, value: str) -> bool:
         return False
     system.mkdir(FOLDER, 0o700, "root")
     now = data is not None
-    content = _bytes(value) if data is None else data
+    content = as_bytes(value) if data is None else data
     # The new one first: cut off between the two, the sealed one counts.
     system.write(credential.path(name, sealed=now), content, 0o600)
     system.remove(credential.path(name, sealed=not now))
@@ -195,7 +195,7 @@ def _seal(system: System, name: str, value: str) -> bytes | None:
     if not system.live:
         return None
     words = ("systemd-creds", "encrypt", "--with-key=host", f"--name={name}", "-", "-")
-    result = system.run(words, stdin=_bytes(value))
+    result = system.run(words, stdin=as_bytes(value))
     data = result.out.encode()
     if result.code != 0 or not data:
         return None
@@ -217,13 +217,21 @@ def _open(system: System, name: str, data: bytes) -> str:
         result = system.run(words, stdin=data)
         if result.code != 0:
             raise Unopenable(f"the stored secret {name} cannot be opened: {result.reason}", hint)
-        _opened[name, data] = _text(base64.b64decode(result.out))
+        _opened[name, data] = as_text(base64.b64decode(result.out))
     return _opened[name, data]
 
 
-def _text(data: bytes) -> str:
+def as_text(data: bytes) -> str:
+    """Return bytes as the store keeps them."""
     return data.decode("utf-8", "surrogateescape")
 
 
-def _bytes(value: str) -> bytes:
+def as_bytes(value: str) -> bytes:
+    """Return the bytes that a value stands for."""
     return value.encode("utf-8", "surrogateescape")
+
+
+def is_remnant(data: bytes, value: str) -> bool:
+    """Tell whether a file is what a power cut left of a secret that was being erased."""
+    whole = as_bytes(value)
+    return len(data) == len(whole) and all(a in (0, b) for a, b in zip(data, whole, strict=True))

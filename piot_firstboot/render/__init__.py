@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from piot_firstboot.config import Config
 from piot_firstboot.facts import Facts
 from piot_firstboot.plan import Part
@@ -28,6 +30,8 @@ def render_config(config: Config, facts: Facts) -> tuple[Part, ...]:
     for domain in _DOMAINS:
         for part in domain.render(config, facts):
             former = parts.get(part.scope)
-            items = (*former.items, *part.items) if former else part.items
-            parts[part.scope] = Part(part.section, items, part.late, part.covers)
+            if former:
+                items = (*former.items, *part.items)
+                part = replace(part, items=items, obstacle=part.obstacle or former.obstacle)
+            parts[part.scope] = part
     return tuple(parts.values())

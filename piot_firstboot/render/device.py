@@ -6,9 +6,10 @@ import json
 from collections.abc import Iterable, Iterator
 
 from piot_firstboot.config import Config
+from piot_firstboot.errors import ApplyError
 from piot_firstboot.facts import Facts, host_name
 from piot_firstboot.items import File, Item, Lines, Package, State, Symlink, Unit
-from piot_firstboot.plan import Part
+from piot_firstboot.plan import Obstacle, Part
 from piot_firstboot.render.origin import COMMENT
 
 SAID = "/var/lib/piot/device.json"
@@ -24,8 +25,12 @@ _FILE_OF_ITS_OWN = ("bookworm", "jammy", "noble")
 
 def render(config: Config, facts: Facts) -> Iterable[Part]:
     """Render `[device]`."""
-    early = (*_name(config, facts), *_zone(config), *_keyboard(config), *_said(config, facts))
     late = tuple(_locale(config, facts))
+    try:
+        early = (*_name(config, facts), *_zone(config), *_keyboard(config), *_said(config, facts))
+    except ApplyError as error:
+        early = ()
+        yield Part("device", (), obstacle=Obstacle(str(error), error.hint))
     if early:
         yield Part("device", early)
     if late:

@@ -6,8 +6,10 @@ No app can be called `device` (remote.py), so that no app has units of these nam
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 
 from piot_firstboot.config import Config
+from piot_firstboot.errors import ApplyError
 from piot_firstboot.facts import Facts, host_name
 from piot_firstboot.items import File, Item, Symlink, Unit
 from piot_firstboot.manifest import Job
@@ -42,8 +44,10 @@ _CONFINED = (
 
 def render(config: Config, facts: Facts) -> Iterable[Part]:
     """Render `[job.NAME]`."""
-    pattern = config.device.hostname
-    host = host_name(pattern, facts) if pattern and config.jobs else facts.host
+    host = facts.host
+    # A name that this device cannot make is [device]'s to report; it keeps the one it has.
+    with suppress(ApplyError):
+        host = host_name(config.device.hostname or facts.host, facts)
     for entry in config.jobs:
         yield Part(entry.section, tuple(_items(entry, host, config.device.role or "")))
 

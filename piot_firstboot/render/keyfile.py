@@ -21,6 +21,11 @@ def path(section: str) -> str:
     return f"{FOLDER}/piot-{section.replace('.', '-')}.nmconnection"
 
 
+def private_key(section: str) -> str:
+    """Return where a network's private key lies; the same, wherever the key came from."""
+    return f"{CERTIFICATES}/{section}.client_key"
+
+
 def wifi(network: Wifi) -> bytes:
     """Render the profile of a Wi-Fi network."""
     blocks: dict[str, Rows] = {"connection": _connection(network.section, "wifi")}
@@ -118,7 +123,7 @@ def _eap(network: Wifi) -> Rows:
     if network.client_cert:
         rows.append(("client-cert", f"{CERTIFICATES}/{network.client_cert}"))
     if network.client_key:
-        rows.append(("private-key", f"{CERTIFICATES}/{network.client_key}"))
+        rows.append(("private-key", private_key(network.section)))
         if network.password is None:
             rows.append(("private-key-password-flags", "4"))  # there is none
         else:

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import re
 
-from piot_firstboot.errors import ApplyError
 from piot_firstboot.netvalues import DHCP, Address, Interface
-from piot_firstboot.render.keyfile import CERTIFICATES, vlan_name
+from piot_firstboot.render.keyfile import CERTIFICATES, private_key, vlan_name
 from piot_firstboot.render.origin import COMMENT
 from piot_firstboot.sections.ethernet import Ethernet
 from piot_firstboot.sections.wifi import Wifi
@@ -17,14 +16,11 @@ _VLAN = "v-"  # no name that a definition for any wired interface matches
 _RADIO = "wlan0"  # one interface holds all networks; Raspberry Pi's own
 _OLD = ("bookworm", "jammy")  # their netplan 0.106 knows neither SAE nor EAP-PWD
 _PLAIN = re.compile(r"[ !#-\[\]-~]*")  # what wpa_supplicant is given as it stands
-_MANAGER = "install NetworkManager, which can: sudo apt install network-manager"
+MANAGER = "install NetworkManager, which can: sudo apt install network-manager"
 
 
-def text(wifi: tuple[Wifi, ...], wired: tuple[Ethernet, ...], codename: str = "") -> bytes:
-    """Render all networks into one file. Raises ApplyError for what netplan cannot do.
-
-    One definition that it refuses would take the whole file with it.
-    """
+def text(wifi: tuple[Wifi, ...], wired: tuple[Ethernet, ...]) -> bytes:
+    """Render all networks into one file; `unable` tells beforehand whether netplan can."""
     lines = [COMMENT, "network:", "  version: 2"]
     links = [network for network in wired if network.vlan is None]
     vlans = [network for network in wired if network.vlan is not None]
@@ -53,7 +49,6 @@ def text(wifi: tuple[Wifi, ...], wired: tuple[Ethernet, ...], codename: str = ""
         lines += _addresses(first.addresses, first.gateways, first.dns, ())
         lines.append("      access-points:")
         for access in wifi:
-            _check(access, first, codename)
             lines += _access_point(access)
     return ("\n".join(lines) + "\n").encode()
 
@@ -63,8 +58,20 @@ def _automatic(interface: str) -> Ethernet:
     return Ethernet(interface, (), (), (), None, (), "", 0)
 
 
-def _check(network: Wifi, first: Wifi, codename: str) -> None:
-    """Refuse what netplan has no word for, or writes down wrong for wpa_supplicant."""
+def unable(wifi: tuple[Wifi, ...], codename: str = "") -> str:
+    """Say what netplan cannot do of all that is asked, "" if nothing.
+
+    One definition that it refuses would take the whole file with it.
+    """
+    for network in wifi:
+        reason = _unknown(network, wifi[0], codename)
+        if reason:
+            return f"[{network.section}]: netplan does not know {reason}"
+    return ""
+
+
+def _unknown(network: Wifi, first: Wifi, codename: str) -> str:
+    """Name what netplan has no word for, or writes down wrong for wpa_supplicant."""
     reason = ""
     names = (network.identity or "", network.anonymous_identity or "")
     mine = (network.addresses, network.gateways, network.dns)
@@ -82,8 +89,7 @@ def _check(network: Wifi, first: Wifi, codename: str) -> None:
         reason = "an identity with quotes, backslashes or letters beyond ASCII"
     elif network.security == "eap" and (network.password or "").startswith("hash:"):
         reason = "a password that begins with hash:"
-    if reason:
-        raise ApplyError(f"[{network.section}]: netplan does not know {reason}", _MANAGER)
+    return reason
 
 
 def _is_text(name: bytes) -> bool:
@@ -177,9 +183,10 @@ def _eap(network: Wifi) -> dict[str, str]:
     files = {
         "ca-certificate": network.ca_cert,
         "client-certificate": network.client_cert,
-        "client-key": network.client_key,
     }
     rows = {key: f"{CERTIFICATES}/{name}" for key, name in files.items() if name}
+    if network.client_key:
+        rows["client-key"] = private_key(network.section)
     rows["identity"] = network.identity or ""
     rows["anonymous-identity"] = network.anonymous_identity or ""
     rows["phase2-auth"] = phase2.upper()

@@ -144,8 +144,10 @@ SETTINGS: tuple[Setting, ...] = (
         "wifi",
         "client_key",
         appvalues.file_name,
-        "For eap = tls: the file, beside piot.conf, with the private key of that certificate.",
+        "For eap = tls: the file, beside piot.conf, with the private key of that certificate. Once "
+        "applied, it is moved to the store.",
         "device.key",
+        stored=True,
         file=True,
     ),
     Setting(

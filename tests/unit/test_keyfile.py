@@ -196,7 +196,7 @@ def test_certificates() -> None:
     folder = keyfile.CERTIFICATES
     assert account.get_ca_cert_path() == f"{folder}/ca.pem"
     assert account.get_client_cert_path() == f"{folder}/device.pem"
-    assert account.get_private_key_path() == f"{folder}/device.key"
+    assert account.get_private_key_path() == f"{folder}/wifi.client_key"
     assert account.get_private_key_password() == "hunter2"
     none = wifi(*lines).get_setting_802_1x()
     assert none.get_private_key_password_flags() == NM.SettingSecretFlags.NOT_REQUIRED
