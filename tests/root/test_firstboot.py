@@ -255,3 +255,28 @@ def test_one_run_at_a_time(tree: Tree) -> None:
         pytest.raises(ApplyError, match="is being applied"),
     ):
         firstboot.converge(tree.system)
+
+
+def test_what_the_device_cannot_do_keeps_back_its_own_section_only(tree: Tree) -> None:
+    """No program that reads network profiles: the rest is applied, and it is tried again."""
+    tree.conf("[device]\nhostname = garden\n[wifi]\nssid = x\ncountry = DE\n")
+    planned, _ = firstboot.plan(tree.system)
+    assert not planned.ok and "[wifi] cannot be applied: nothing on this" in planned.text()
+    report = firstboot.converge(tree.system)
+    assert tree.read("etc/hostname") == "garden\n"
+    assert not report.ok and "[wifi] failed: nothing on this device reads" in report.headline
+    assert "apt install network-manager" in report.next_step
+    states = {(line.section, line.key): line.state for line in report.lines}
+    assert states["device", "hostname"] == "applied" and states["wifi", "ssid"] == "failed"
+    assert not tree.system.exists(idle.BOOT_STAMP)
+    tree.system.write("/usr/sbin/NetworkManager", b"", 0o755)
+    assert firstboot.converge(tree.system).ok
+    assert "ssid=x" in tree.read("etc/NetworkManager/system-connections/piot-wifi.nmconnection")
+
+
+def test_a_name_that_cannot_be_made_keeps_back_no_job(tree: Tree) -> None:
+    """A device without a serial number: [device] fails, [job] runs under the name there is."""
+    tree.conf("[device]\nhostname = pi-{model}\n[job.ping]\nrun = /bin/true\nevery = 1h\n")
+    report = firstboot.converge(tree.system)
+    assert not report.ok and "does not tell its model" in report.headline
+    assert tree.system.exists("/etc/systemd/system/piot-device-ping.timer")

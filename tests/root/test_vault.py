@@ -13,12 +13,26 @@ from pathlib import Path
 
 import pytest
 
-from piot_firstboot import cli, commands, conftext, credential, idle, release, secret, vault, wake
+from piot_firstboot import (
+    cli,
+    commands,
+    conftext,
+    credential,
+    firstboot,
+    idle,
+    intake,
+    passwords,
+    release,
+    secret,
+    vault,
+    wake,
+)
 from piot_firstboot.conftext import FILL
 from piot_firstboot.errors import ApplyError
 from piot_firstboot.items import Credential, File
+from piot_firstboot.ledger import Outcome, Row
 from piot_firstboot.manifest import parse
-from piot_firstboot.plan import Change
+from piot_firstboot.plan import Change, Part
 from piot_firstboot.system import System
 from tests.kit.fake_command import FakeCommand, fake_command
 
@@ -519,3 +533,85 @@ def test_a_setting_may_be_set_before_piot_conf_names_it(
     assert not device.system.exists(idle.BOOT_STAMP), "the next boot takes it up"
     assert _run(device, monkeypatch, "set", names[0], stdin=b"two\nlines") == 1
     assert "one line without control characters" in _said(capsys)
+
+
+# -- what apply moves there ---------------------------------------------------------------------
+
+EAP = b"""\
+[wifi]
+ssid = campus
+country = DE
+security = eap
+eap = tls
+identity = pi
+client_cert = device.pem
+client_key = device.key
+[user]
+name = ada
+password = correct horse
+"""
+PRIVATE = b"-----BEGIN PRIVATE KEY-----\n\xff\n-----END PRIVATE KEY-----\n"
+
+
+@pytest.fixture
+def campus(device: Device) -> Device:
+    """Put a piot.conf with a private key beside it on the boot partition."""
+    device.system.write(CONF, EAP)
+    device.system.write("/boot/firmware/device.pem", b"certificate")
+    device.system.write("/boot/firmware/device.key", PRIVATE)
+    device.system.write("/usr/sbin/NetworkManager", b"", 0o755)
+    return device
+
+
+def test_a_private_key_leaves_the_boot_partition_and_comes_again_from_the_store(
+    campus: Device,
+) -> None:
+    taken = intake.read(campus.system, CONF)
+    assert firstboot._conceal(campus.system, taken, ()) == ""
+    assert b"client_key = @stored\n" in (campus.system.read(CONF) or b"")
+    assert not campus.system.exists("/boot/firmware/device.key")
+    assert campus.system.read("/boot/firmware/device.pem") == b"certificate"
+    again = intake.read(campus.system, CONF)
+    assert again.facts.files["wifi.client_key"] == PRIVATE
+    assert [part.items for part in again.parts if part.section == "wifi"] == [
+        part.items for part in taken.parts if part.section == "wifi"
+    ]
+
+
+@pytest.mark.parametrize("left", [PRIVATE, b"\0" * len(PRIVATE), PRIVATE[:9] + b"\0" * 47, None])
+def test_cut_off_while_a_private_key_is_erased(campus: Device, left: bytes | None) -> None:
+    """The name still stands in piot.conf; what is left of the file is not taken for a key."""
+    vault.put(campus.system, "wifi.client_key", vault.as_text(PRIVATE))
+    campus.system.remove("/boot/firmware/device.key")
+    if left is not None:
+        campus.system.write("/boot/firmware/device.key", left[: len(PRIVATE)])
+    taken = intake.read(campus.system, CONF)
+    assert taken.facts.files["device.key"] == PRIVATE
+    assert firstboot._conceal(campus.system, taken, ()) == ""
+    assert vault.get(campus.system, "wifi.client_key") == vault.as_text(PRIVATE)
+    assert not campus.system.exists("/boot/firmware/device.key")
+
+
+def test_a_new_private_key_takes_the_place_of_the_stored_one(campus: Device) -> None:
+    vault.put(campus.system, "wifi.client_key", "former")
+    taken = intake.read(campus.system, CONF)
+    assert taken.facts.files["device.key"] == PRIVATE
+
+
+def test_a_password_set_by_hand_is_kept_as_its_hash(campus: Device) -> None:
+    campus.system.write(CONF, b"[user]\nname = ada\npassword = @stored\n")
+    vault.put(campus.system, "user.password", "correct horse")
+    taken = intake.read(campus.system, CONF)
+    assert firstboot._conceal(campus.system, taken, ()) == ""
+    kept = vault.get(campus.system, "user.password") or ""
+    assert kept.startswith("$y$") and passwords.fits("correct horse", kept)
+
+
+def test_what_a_section_had_in_the_store_leaves_with_it(campus: Device) -> None:
+    taken = intake.read(campus.system, CONF)
+    for name in ("wifi.password", "wifi.home.password", "API_KEY"):
+        vault.put(campus.system, name, "value")
+    gone = Outcome(Part("wifi.home", ()), Row("", "applied"))
+    refused = Outcome(Part("wifi", ()), Row("", "failed"))
+    firstboot._forget(campus.system, taken, (gone, refused))
+    assert vault.names(campus.system) == ("API_KEY", "wifi.password")
