@@ -8,7 +8,7 @@ from pathlib import Path
 from piot_firstboot import config, idle, manifest
 from piot_firstboot.errors import ApplyError, ConfigError, Problem
 from piot_firstboot.items import File, Symlink
-from piot_firstboot.release import SYSTEMD, program_finder
+from piot_firstboot.programs import SYSTEMD, program_finder
 from piot_firstboot.render.app_units import Release, render_app
 from piot_firstboot.system import System
 

@@ -11,6 +11,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from piot_firstboot.errors import ApplyError
     from piot_firstboot.system import System
     from piot_firstboot.transaction import Outcome
 
@@ -20,11 +21,9 @@ TEMPFAIL = 75
 NOPERM = 77
 
 
-def code_of(error: Exception) -> int:
+def code_of(error: ApplyError) -> int:
     """Return the exit code for an error that ended a verb."""
-    from piot_firstboot.repository import Unreachable
-
-    return TEMPFAIL if isinstance(error, Unreachable) else REFUSED
+    return TEMPFAIL if error.later else REFUSED
 
 
 def firstboot(args: Namespace) -> int:
@@ -137,47 +136,6 @@ def status(args: Namespace) -> int:
     apps = status.collect(system, args.app or "")
     print(status.as_json(system, apps) if args.json else status.as_text(system, apps))
     return 0
-
-
-def check(args: Namespace) -> int:
-    """Find mistakes in files."""
-    from piot_firstboot import check
-
-    problems = check.check(args.file)
-    if args.json:
-        print(check.problems_json(problems))
-    elif problems:
-        print("\n".join(str(problem) for problem in problems))
-        print(f"{len(problems)} problem{'s' * (len(problems) > 1)}")
-    else:
-        print("no problems")
-    return REFUSED if problems else 0
-
-
-def render(args: Namespace) -> int:
-    """Show the units of a manifest."""
-    from piot_firstboot import check
-
-    for path, text in check.render(args.dir, release=args.release, app=args.app or "").items():
-        print(f"### {path}\n{text}")
-    return 0
-
-
-def convert(args: Namespace) -> int:
-    """Turn files of other tools into a piot.conf."""
-    from piot_firstboot import convert
-    from piot_firstboot.notify import complain
-
-    done = convert.convert(args.file)
-    if args.output and not done.problems:
-        convert.write(args.output, done.text, force=args.force)
-    if args.json:
-        print(done.json())
-    elif not args.output:
-        print(done.text, end="")
-    if not args.json:
-        complain(done.report())
-    return REFUSED if done.problems else 0
 
 
 def run(args: Namespace) -> int:

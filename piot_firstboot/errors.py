@@ -58,7 +58,12 @@ class ConfigError(Exception):
 
 
 class ApplyError(Exception):
-    """The system refused a change; `hint` says what to do next."""
+    """The system refused a change; `hint` says what to do next.
+
+    `later` tells that the same may well succeed at another time.
+    """
+
+    later = False
 
     def __init__(self, message: str, hint: str = "") -> None:
         """Keep the hint apart, so that reports can set it on its own line."""

@@ -8,21 +8,19 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Iterable
-from posixpath import normpath
+from collections.abc import Iterable
 
 from piot_firstboot import repository, vault
 from piot_firstboot.errors import ApplyError
 from piot_firstboot.items import File, Item
 from piot_firstboot.manifest import Manifest, parse
+from piot_firstboot.programs import SYSTEMD, program_finder
 from piot_firstboot.render.app_units import Release, render_app
 from piot_firstboot.render.device import SAID
 from piot_firstboot.state import folder
 from piot_firstboot.system import System
 
 MANIFEST = ".piot.yaml"
-SYSTEMD = {"bookworm": 252, "trixie": 257}  # the version that each Debian release has
-_SEARCH = ("/usr/local/bin", "/usr/bin", "/bin", "/usr/local/sbin", "/usr/sbin", "/sbin")
 
 
 class Unfit(ApplyError):
@@ -128,33 +126,6 @@ def systemd_version(system: System) -> int:
     if not match:
         raise ApplyError("there is no systemd on this machine")
     return int(match[1])
-
-
-def program_finder(system: System, release: str) -> Callable[[str, str], str]:
-    """Return what finds a unit's program: in the release, its venv and packages, the system.
-
-    The result raises LookupError in words when there is no such program or it cannot run.
-    """
-
-    def find(word: str, directory: str) -> str:
-        base = f"{release}/{directory}".rstrip("/") if directory else release
-        if "/" in word:
-            path = word if word.startswith("/") else normpath(f"{base}/{word}")
-            if system.runnable(path):
-                return path
-            if system.exists(path):
-                hint = f"git update-index --chmod=+x {word.removeprefix('./')}"
-                raise LookupError(f"{word} is not executable; in the repository: {hint}")
-            raise LookupError(f"{word} is not in the release")
-        local = (f"{release}/.venv/bin", f"{base}/node_modules/.bin")
-        # Debian has no `python`; people mean the one that is there.
-        for name in (word, "python3") if word == "python" else (word,):
-            for place in (*local, *_SEARCH):
-                if system.runnable(f"{place}/{name}"):
-                    return f"{place}/{name}"
-        raise LookupError(f"there is no program {word!r} on this device")
-
-    return find
 
 
 def verify(system: System, app: str, items: Iterable[Item]) -> None:

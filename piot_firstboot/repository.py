@@ -27,6 +27,8 @@ _COMMIT = re.compile(r"[0-9a-f]{40}([0-9a-f]{24})?")
 class Unreachable(ApplyError):
     """The remote gave no usable answer; what to do about it is in the hint."""
 
+    later = True
+
 
 class Missing(ApplyError):
     """The remote answers, but has no such ref."""
