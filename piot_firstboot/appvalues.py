@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import base64
-import binascii
 import re
 
+from piot_firstboot import privatekey
 from piot_firstboot.sshkey import authorized_key
 from piot_firstboot.values import BadValue
 
@@ -23,21 +22,22 @@ def manifest_path(text: str) -> str:
 
 
 def deploy_key(text: str) -> str:
-    """Read the name of a key file on the boot partition, or a key in one line of base64."""
-    if len(text) > 100 or text.endswith("="):
-        try:
-            raw = base64.b64decode(text, validate=True)
-        except binascii.Error:
-            raw = b""
-        # PROTOCOL.key of OpenSSH: the magic that begins each private key of its own format.
-        if not raw.startswith(b"openssh-key-v1\0"):
-            raise BadValue(
-                "this is not a private key of OpenSSH",
-                "give the name of its file on the boot partition",
-                secret=True,
-            )
-        return text
-    return file_name(text)
+    """Read the name of a key file on the boot partition, or a key in one line of base64.
+
+    The key itself comes back as its file, so that it is told from a name by its lines.
+    """
+    if len(text) <= 100 and not text.endswith("="):
+        return file_name(text)
+    try:
+        return privatekey.from_line(text)
+    except privatekey.BadKey as error:
+        if "passphrase" in str(error):
+            raise BadValue(f"this key {error}", error.hint, secret=True) from None
+        raise BadValue(
+            "this is not a private key of OpenSSH",
+            "give the name of its file on the boot partition",
+            secret=True,
+        ) from None
 
 
 def file_name(text: str) -> str:

@@ -10,6 +10,7 @@ from piot_firstboot.confkeys import Judge
 from piot_firstboot.confproblems import Problems
 from piot_firstboot.errors import ConfigError, Problem
 from piot_firstboot.found import Found
+from piot_firstboot.privatekey import is_text
 from piot_firstboot.sections import (
     apps,
     clock,
@@ -64,10 +65,10 @@ class Config:
         One that was moved to the store is called the same in both.
         """
         return {
-            part.values[row.attribute]: f"{part.block.name}.{row.key}" if row.stored else ""
+            name: f"{part.block.name}.{row.key}" if row.stored else ""
             for part in self.found
             for row in part.rows.values()
-            if row.file and row.attribute in part.values
+            if row.file and (name := part.values.get(row.attribute)) and not is_text(name)
         }
 
 

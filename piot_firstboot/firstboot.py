@@ -19,10 +19,11 @@ from piot_firstboot.converge import (
 from piot_firstboot.errors import ApplyError, ConfigError
 from piot_firstboot.found import STORED
 from piot_firstboot.intake import Intake
-from piot_firstboot.items import State
+from piot_firstboot.items import Credential, State
 from piot_firstboot.ledger import Outcome, Row
 from piot_firstboot.notify import say
 from piot_firstboot.plan import Change
+from piot_firstboot.privatekey import is_text
 from piot_firstboot.report import Report, last, log, publish, with_lines
 from piot_firstboot.system import System
 
@@ -170,6 +171,8 @@ def _conceal(system: System, taken: Intake, outcomes: tuple[Outcome, ...]) -> st
     Those of a section that failed stay: the person will want to see what they wrote.
     """
     failed = {s for o in outcomes if o.row.state == "failed" for s in o.part.sections}
+    items = (item for part in taken.parts for item in part.items)
+    given = {item.name: item.value for item in items if isinstance(item, Credential)}
     entries, files = [], []
     for part in taken.config.found:
         for key, entry in part.entries.items():
@@ -178,13 +181,13 @@ def _conceal(system: System, taken: Intake, outcomes: tuple[Outcome, ...]) -> st
                 continue
             name = key if row.key == "*" else f"{part.block.name}.{key}"
             value = part.values[key if row.key == "*" else row.attribute]
-            if row.file:
+            if row.file and not is_text(value):
                 files.append(value)
                 value = vault.as_text(taken.facts.files[value])
             # What a power cut left half overwritten is in the store already; a password that was
             # put there by hand becomes its hash.
             if key not in part.from_store or name in taken.keeps:
-                vault.put(system, name, taken.keeps.get(name, value))
+                vault.put(system, name, taken.keeps.get(name, given.get(name, value)))
             if entry.value != STORED:
                 entries.append(entry)
     folder = taken.path.rpartition("/")[0]

@@ -9,6 +9,7 @@ from urllib.parse import quote, quote_plus
 
 from piot_firstboot.config import Config
 from piot_firstboot.found import STORED
+from piot_firstboot.privatekey import is_text
 
 MASK = "***"
 SHORTEST = 4  # characters; redacting shorter values would make any text unreadable
@@ -22,6 +23,8 @@ def secret_values(config: Config) -> tuple[str, ...]:
             row = part.rows.get(key) or part.rows["*"]
             if row.sensitivity == "secret":
                 value = part.values.get(key if row.key == "*" else row.attribute)
+                if row.file and not is_text(str(value)):
+                    continue  # the name of a file is for everyone to read
                 # Both what is meant and what was written.
                 found += [str(value), entry.value] if value != entry.value else [str(value)]
     return tuple(dict.fromkeys(value for value in found if value not in ("", STORED)))

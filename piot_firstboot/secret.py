@@ -8,7 +8,7 @@ import sys
 from dataclasses import asdict, dataclass
 from getpass import getpass
 
-from piot_firstboot import conftext, credential, idle, intake, settings, vault, wake
+from piot_firstboot import conftext, credential, idle, intake, privatekey, settings, vault, wake
 from piot_firstboot.errors import ApplyError
 from piot_firstboot.found import is_stored
 from piot_firstboot.system import System
@@ -50,7 +50,7 @@ def ask(name: str, *, raw: bool = False) -> str:
 def put(system: System, name: str, value: str) -> str:
     """Store a secret, and say what it needs to take effect. Raises ApplyError."""
     row = judge(name)
-    _judge_value(name, value, row)
+    value = _judged(name, value, row)
     with intake.locked(system):
         line, written = _places(system).get(name, (0, "@stored"))
         if not is_stored(written):
@@ -154,22 +154,33 @@ def judge(name: str) -> Setting | None:
     return row
 
 
-def _judge_value(name: str, value: str, row: Setting | None) -> None:
-    """Refuse what piot.conf would not take either."""
+def _judged(name: str, value: str, row: Setting | None) -> str:
+    """Return what is stored of a value, and refuse what piot.conf would not take either."""
     size = len(value.encode("utf-8", "surrogateescape"))
     if not size:
         raise ApplyError(f"{name} has no value", f"echo VALUE | sudo piot secret set {name}")
     if size > MAX_SECRET:
         raise ApplyError(f"a secret has at most {MAX_SECRET // 1024} KiB")
     # An app's secret and what else would be a file may be any bytes, such as a key of many lines.
-    if row is None or (row.file and "\n" in value):
-        return
+    if row is None or (row.file and privatekey.is_text(value)):
+        return _key(name, value) if row and row.key == "deploy_key" else value
     if _CONTROL.search(value):
         raise ApplyError(f"{name} takes one line without control characters")
     try:
-        row.parse(value)
+        parsed = row.parse(value)
     except ValueError as error:
         raise _refused(error) from None
+    if row.file and not privatekey.is_text(parsed):
+        raise ApplyError(f"{name} is the key itself", f"sudo piot secret set {name} <FILE")
+    return parsed if row.file else value
+
+
+def _key(name: str, value: str) -> str:
+    """Return a private key as its users read it."""
+    try:
+        return privatekey.from_file(vault.as_bytes(value))
+    except privatekey.BadKey as error:
+        raise ApplyError(f"{name} {error}", error.hint) from None
 
 
 def _refused(error: ValueError) -> ApplyError:

@@ -22,8 +22,9 @@ class Setting:
     stand. `many` keys may be repeated and give a tuple. `field` is the attribute of the section's
     dataclass, the key itself if empty. `among` names a set of words, known only on the device,
     that the value must be in. A `stored` value moves to the store once it is applied, and
-    `@stored` takes its place in the file. A `file` is named, and lies on the boot partition. An
-    `idle` key is judged and kept, but nothing acts on it in this version; reports say so.
+    `@stored` takes its place in the file. A `file` is named, and lies on the boot partition; a
+    value of several lines is its content itself. An `idle` key is judged and kept, but nothing
+    acts on it in this version; reports say so.
     """
 
     section: str

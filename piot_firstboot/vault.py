@@ -232,6 +232,12 @@ def as_bytes(value: str) -> bytes:
 
 
 def is_remnant(data: bytes, value: str) -> bool:
-    """Tell whether a file is what a power cut left of a secret that was being erased."""
+    """Tell whether a file is what a power cut left of a secret that was being erased.
+
+    What lies in the store may have other line ends than the file had.
+    """
     whole = as_bytes(value)
-    return len(data) == len(whole) and all(a in (0, b) for a, b in zip(data, whole, strict=True))
+    if len(data) == len(whole) and all(a in (0, b) for a, b in zip(data, whole, strict=True)):
+        return True
+    pieces = [piece.replace(b"\r", b"") for piece in data.split(b"\0")]
+    return b"\0" in data and all(piece in whole for piece in pieces)

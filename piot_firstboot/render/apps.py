@@ -7,8 +7,9 @@ from collections.abc import Iterable
 
 from piot_firstboot.config import Config
 from piot_firstboot.facts import Facts
-from piot_firstboot.items import Directory, File, Item, Symlink, SystemUser, Unit
-from piot_firstboot.plan import Part
+from piot_firstboot.items import Credential, Directory, File, Item, Symlink, SystemUser, Unit
+from piot_firstboot.plan import Obstacle, Part
+from piot_firstboot.privatekey import BadKey, from_file, is_text
 from piot_firstboot.render.origin import COMMENT
 from piot_firstboot.schedule import format_span
 from piot_firstboot.sections.apps import App
@@ -22,10 +23,38 @@ SCHEMA = 1  # of app.json
 
 def render(config: Config, facts: Facts) -> Iterable[Part]:
     """Render `[app]`."""
-    return tuple(Part(app.section, _app(app)) for app in config.apps)
+    return tuple(_part(app, facts) for app in config.apps)
 
 
-def _app(app: App) -> tuple[Item, ...]:
+def _part(app: App, facts: Facts) -> Part:
+    """Render one app, or say why its key is none."""
+    try:
+        return Part(app.section, _app(app, _credentials(app, facts)))
+    except BadKey as error:
+        reason = f"{app.deploy_key or 'deploy_key'} {error}"
+        return Part(app.section, (), obstacle=Obstacle(reason, error.hint))
+
+
+def _credentials(app: App, facts: Facts) -> tuple[Credential, ...]:
+    """List what opens the repository, as the store holds it: a token, a key file as ssh reads it.
+
+    Raises BadKey.
+    """
+    found = []
+    if app.token is not None:
+        found.append(Credential(f"{app.section}.token", app.token))
+    if app.deploy_key is not None:
+        key = app.deploy_key
+        if not is_text(key):
+            data = facts.files.get(key)
+            if data is None:
+                raise BadKey("is not there", f"put {key} beside piot.conf, then: sudo piot apply")
+            key = from_file(data)
+        found.append(Credential(f"{app.section}.deploy_key", key))
+    return tuple(found)
+
+
+def _app(app: App, credentials: tuple[Credential, ...]) -> tuple[Item, ...]:
     user = f"piot-{app.name}"
     folder = f"/var/lib/piot/apps/{app.name}"
     source = f"{folder}/app.json"
@@ -45,12 +74,15 @@ def _app(app: App) -> tuple[Item, ...]:
         "keep": app.keep,
         "quiet": app.quiet,
         "ring": app.ring,
+        # Where they lie in the store, by key.
+        "secrets": {item.name.rpartition(".")[2]: item.name for item in credentials},
     }
     text = json.dumps(said, indent=1, sort_keys=True, ensure_ascii=False) + "\n"
     items: tuple[Item, ...] = (
         SystemUser(user, f"/var/lib/{user}", f"PioT app {app.name}"),
         Directory(folder, 0o750, "root", user),
         File(source, text.encode()),
+        *credentials,
     )
     if app.poll is None:
         return items

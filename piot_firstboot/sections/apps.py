@@ -71,10 +71,12 @@ SETTINGS: tuple[Setting, ...] = (
         "deploy_key",
         appvalues.deploy_key,
         "The SSH private key for a private repository: the name of a file on the boot partition, "
-        "or what stands between its BEGIN and END lines, in one line.",
+        "or what stands between its BEGIN and END lines, in one line. Once applied, it is moved to "
+        "the store.",
         "garden_ed25519",
         sensitivity="secret",
         stored=True,
+        file=True,
         idle=True,
     ),
     Setting(

@@ -53,7 +53,7 @@ def _block(item: Item) -> str:
         case State() | Word():
             body = [item.value]
         case Credential():
-            body = [item.value]
+            body = item.value.removesuffix("\n").split("\n")
         case Login():
             body = [f"password_hash {item.password_hash}"] if item.password_hash else []
             body += [f"groups {' '.join(item.groups)}"] if item.groups else []

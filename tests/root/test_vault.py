@@ -33,6 +33,7 @@ from piot_firstboot.items import Credential, File
 from piot_firstboot.ledger import Outcome, Row
 from piot_firstboot.manifest import parse
 from piot_firstboot.plan import Change, Part
+from piot_firstboot.redact import secret_values
 from piot_firstboot.system import System
 from tests.kit.fake_command import FakeCommand, fake_command
 
@@ -596,6 +597,93 @@ def test_a_new_private_key_takes_the_place_of_the_stored_one(campus: Device) -> 
     vault.put(campus.system, "wifi.client_key", "former")
     taken = intake.read(campus.system, CONF)
     assert taken.facts.files["device.key"] == PRIVATE
+
+
+DEPLOY = b"""\
+[app]
+repo = git@git.example.org:ada/garden.git
+deploy_key = garden.txt
+"""
+
+
+@pytest.fixture
+def deployed(device: Device, tmp_path: Path) -> tuple[Device, str]:
+    """Put a piot.conf with a deploy key beside it, as Windows saves it; return the key too."""
+    made = tmp_path / "made"
+    words = ("-q", "-t", "ed25519", "-N", "", "-C", "", "-f", str(made))
+    assert device.system.run(("ssh-keygen", *words)).code == 0
+    device.system.write(CONF, DEPLOY)
+    as_saved = b"\xef\xbb\xbf" + made.read_bytes().replace(b"\n", b"\r\n").rstrip()
+    device.system.write("/boot/firmware/garden.txt", as_saved)
+    return device, made.read_text()
+
+
+def _given(system: System) -> list[tuple[str, str]]:
+    parts = intake.read(system, CONF).parts
+    items = (item for part in parts for item in part.items)
+    return [(item.name, item.value) for item in items if isinstance(item, Credential)]
+
+
+def test_a_deploy_key_is_moved_to_the_store_as_ssh_reads_it(
+    deployed: tuple[Device, str],
+) -> None:
+    device, key = deployed
+    taken = intake.read(device.system, CONF)
+    assert firstboot._conceal(device.system, taken, ()) == ""
+    assert b"deploy_key = @stored\n" in (device.system.read(CONF) or b"")
+    assert device.system.names("/boot/firmware") == ("piot.conf",)
+    assert vault.get(device.system, "app.deploy_key") == key
+    assert _given(device.system) == [("app.deploy_key", key)]
+    assert secret_values(taken.config) == (), "the name of a file is no secret"
+
+
+@pytest.mark.parametrize("zeros", [0, 40, 4096])
+def test_cut_off_while_a_deploy_key_is_erased(deployed: tuple[Device, str], zeros: int) -> None:
+    device, key = deployed
+    vault.put(device.system, "app.deploy_key", key)
+    left = device.system.read("/boot/firmware/garden.txt") or b""
+    gone = min(zeros, len(left))
+    device.system.write("/boot/firmware/garden.txt", bytes(gone) + left[gone:])
+    assert _given(device.system) == [("app.deploy_key", key)]
+
+
+@pytest.mark.parametrize(
+    ("data", "reason"),
+    [
+        (None, "garden.txt is not there"),
+        (b"ssh-ed25519 AAAAC3Nz ada@laptop\n", "garden.txt holds the public half"),
+        (b"\xff\xfe-\0-\0", "garden.txt holds no private key"),
+        (b"PuTTY-User-Key-File-3: ssh-ed25519\n", "garden.txt is in PuTTY's own format"),
+    ],
+)
+def test_a_deploy_key_that_is_none_keeps_back_the_app(
+    deployed: tuple[Device, str], data: bytes | None, reason: str
+) -> None:
+    device, _ = deployed
+    device.system.remove("/boot/firmware/garden.txt")
+    if data is not None:
+        device.system.write("/boot/firmware/garden.txt", data)
+    part = next(p for p in intake.read(device.system, CONF).parts if p.section == "app")
+    assert part.obstacle and part.obstacle.reason == reason and part.obstacle.hint
+
+
+def test_a_deploy_key_may_be_piped_in(
+    deployed: tuple[Device, str],
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    device, key = deployed
+    device.system.write(CONF, DEPLOY.replace(b"garden.txt", b"@stored"))
+    words = ("set", "app.deploy_key")
+    assert _run(device, monkeypatch, *words, stdin=b"garden.txt\n") == 1
+    assert "app.deploy_key is the key itself" in _said(capsys)
+    assert _run(device, monkeypatch, *words, stdin=b"-----BEGIN RSA PRIVATE KEY-----\nMII") == 1
+    assert "app.deploy_key is not complete" in _said(capsys)
+    body = "".join(key.splitlines()[1:-1])
+    for given in (key.replace("\n", "\r\n"), body):
+        vault.drop(device.system, "app.deploy_key")
+        assert _run(device, monkeypatch, *words, stdin=given.encode()) == 0
+        assert _given(device.system) == [("app.deploy_key", key)]
 
 
 def test_a_password_set_by_hand_is_kept_as_its_hash(campus: Device) -> None:

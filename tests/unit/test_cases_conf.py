@@ -25,6 +25,17 @@ from tests.kit.plantext import parts_text
 CASES = Path(__file__).parent.parent / "cases" / "conf"
 NAMES = sorted(path.parent.name for path in CASES.glob("*/piot.conf"))
 REWRITE = bool(os.environ.get("PIOT_REWRITE"))
+# A key that opens nothing: it was made for these cases.
+KEY = """\
+-----BEGIN OPENSSH PRIVATE KEY-----
+b3BlbnNzaC1rZXktdjEAAAAABG5vbmUAAAAEbm9uZQAAAAAAAAABAAAAMwAAAAtzc2gtZW
+QyNTUxOQAAACBYeIZA1W34qWHVmjkP2dg0p8HKkNrM7EgbpIbewuTiAQAAAIgFCHOcBQhz
+nAAAAAtzc2gtZWQyNTUxOQAAACBYeIZA1W34qWHVmjkP2dg0p8HKkNrM7EgbpIbewuTiAQ
+AAAEAcVesQEKIx02PqMaFgQasnblF5YFOEZIZ5NB2xNJ0QhVh4hkDVbfipYdWaOQ/Z2DSn
+wcqQ2szsSBukht7C5OIBAAAAAAECAwQF
+-----END OPENSSH PRIVATE KEY-----
+"""
+FILES = {name: b"-----\n" for name in ("ca.pem", "device.pem", "device.key")}
 FACTS = Facts(
     serial="10000000abcdef12",
     mac="b827ebcdef12",
@@ -34,7 +45,12 @@ FACTS = Facts(
     ntp="timesyncd",
     boot="/boot/firmware",
     codename="trixie",
-    files={name: b"-----\n" for name in ("ca.pem", "device.pem", "device.key")},
+    files={
+        **FILES,
+        "garden_ed25519": KEY.encode(),
+        "garden.txt": KEY.replace("\n", "\r\n").encode("utf-8-sig").rstrip(),
+        "app.garden.deploy_key": KEY.encode(),
+    },
     present=frozenset({"iw", "keyboard-setup"}),
 )
 KNOWN = {
@@ -45,7 +61,11 @@ KNOWN = {
     "shells": {"/bin/bash", "/bin/sh", "/usr/bin/fish"},
 }
 # What stands in the store of the device; `@stored` in a case means one of these.
-STORED = {"API_TOKEN": "stored-token", "wifi.password": "stored-wifi-pass"}
+STORED = {
+    "API_TOKEN": "stored-token",
+    "wifi.password": "stored-wifi-pass",
+    "app.garden.deploy_key": KEY,
+}
 
 
 def outcome(data: bytes) -> tuple[str, str]:
