@@ -38,13 +38,28 @@ _BACKOFF_LIMIT = 6 * 3600.0
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """Where an app comes from, as applied from piot.conf. `poll` is in seconds, None for off."""
+    """Where an app comes from, as applied from piot.conf.
+
+    `poll` is in seconds, None for off. `deploy_key` and `token` are the names of secrets in the
+    store, "" where piot.conf gives none.
+    """
 
     name: str
     repo: str
     ref: str
     poll: float | None
     signers: tuple[str, ...] = ()
+    keep: int = 3
+    quiet: tuple[int, int] | None = None
+    ring: str = ""
+    path: str = ".piot.yaml"
+    deploy_key: str = ""
+    username: str = ""
+    token: str = ""
+    known_hosts: tuple[str, ...] = ()
+    fast_forward_only: bool = False
+    submodules: bool = False
+    lfs: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,8 +153,26 @@ def source(system: System, app: str) -> Source:
     if repo.endswith(".bundle") and "/" not in repo:
         # A bundle beside piot.conf is named without its directory.
         repo = f"{idle.conf_path(system.root.rstrip('/')).rpartition('/')[0]}/{repo}"
-    signers = tuple(values.get("signers", ()))
-    return Source(values["name"], repo, values["ref"], values["poll"], signers)
+    quiet = values.get("quiet")
+    secrets = values.get("secrets", {})
+    return Source(
+        values["name"],
+        repo,
+        values["ref"],
+        values["poll"],
+        tuple(values.get("signers", ())),
+        keep=values.get("keep", 3),
+        quiet=(quiet[0], quiet[1]) if quiet else None,
+        ring=values.get("ring") or "",
+        path=values.get("path", ".piot.yaml"),
+        deploy_key=secrets.get("deploy_key", ""),
+        username=values.get("username") or "",
+        token=secrets.get("token", ""),
+        known_hosts=tuple(values.get("known_hosts", ())),
+        fast_forward_only=values.get("fast_forward_only", False),
+        submodules=values.get("submodules", False),
+        lfs=values.get("lfs", False),
+    )
 
 
 def load(system: System, app: str) -> Record:
