@@ -14,24 +14,36 @@ REFUSED = object()  # stands for a value that was refused, its problem noted
 
 
 @dataclass(frozen=True, slots=True)
+class Type:
+    """A type of values: what reads one, what people call it, and its JSON Schema."""
+
+    read: Callable[[Reader, Node, str], Any]
+    words: str
+    schema: Rows[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
 class Key:
-    """One key: the blocks it may stand in, its name, reader, default and meaning."""
+    """One key: the blocks it may stand in, its name, type, default, meaning and an example.
+
+    `help` ends without a full stop; `example` is the value as it may stand in a file.
+    """
 
     where: tuple[str, ...]
     name: str
-    read: Callable[[Reader, Node, str], Any]
+    type: Type
     default: Any
     help: str
+    example: str
     required: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class Kind:
-    """One kind of block: how messages call it, its keys, and the keys of later versions."""
+    """One kind of block: how messages call it, and its keys."""
 
     title: str
     rows: Rows[str, Key]
-    later: frozenset[str] = frozenset()
 
 
 @dataclass(slots=True)
@@ -94,7 +106,7 @@ class Reader:
                 self._unknown(where, key)
                 continue
             block._keys[key.text] = key.place
-            found = row.read(self, value, key.text)
+            found = row.type.read(self, value, key.text)
             if found is not REFUSED:
                 block._values[key.text] = found
         for row in rows.values():
@@ -103,18 +115,13 @@ class Reader:
                 missing = (
                     f"{row.name}: is missing" if where == "top" else f"{owner} has no {row.name}"
                 )
-                self.reading.problem(block.place, missing, f"add {row.name}: {row.help}")
+                self.reading.problem(block.place, missing, f"write {row.name}: {row.example}")
         self._blocks.append(block)
         return block
 
     def _unknown(self, where: str, key: Scalar) -> None:
         """Say of an unknown key what it may have been meant to be."""
         word, kind = key.text, self._kinds[where]
-        if word in kind.later:
-            hint = "leave it out, or install a newer PioT"
-            message = f"{word} is not supported by this version of PioT"
-            self.reading.problem(key.place, message, hint)
-            return
         close = yamlvalues.did_you_mean(word, kind.rows)
         others = [other.title for other in self._kinds.values() if word in other.rows]
         if not close or others:

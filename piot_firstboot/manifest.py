@@ -3,99 +3,48 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
 from typing import Any
 
-from piot_firstboot import references
+from piot_firstboot import appblocks, references
 from piot_firstboot.blocks import Block, Reader
-from piot_firstboot.command import Command, CommandError, Variable, script, split, verbatim
+from piot_firstboot.command import Command, Variable
+from piot_firstboot.declared import (
+    Fleet,
+    Health,
+    Job,
+    JournalRule,
+    Manifest,
+    Needs,
+    Python,
+    Retry,
+    Ring,
+    Role,
+    Service,
+    Update,
+    When,
+)
 from piot_firstboot.errors import ConfigError
-from piot_firstboot.schema import DEFAULT_STEADY, KINDS
-from piot_firstboot.yamltext import Enough, Mapping, Node, Place, Reading, Scalar, Sequence, read
+from piot_firstboot.schema import KINDS
+from piot_firstboot.yamltext import Enough, Mapping, Node, Place, Reading, Scalar, read
 
 __all__ = [
     "Command",
+    "Fleet",
     "Health",
     "Job",
+    "JournalRule",
     "Manifest",
+    "Needs",
+    "Python",
     "Retry",
+    "Ring",
+    "Role",
     "Service",
+    "Update",
     "Variable",
+    "When",
     "parse",
 ]
-
-
-@dataclass(frozen=True, slots=True)
-class Health:
-    """How a service shows that it works; at most one of http, tcp (host:port) and command.
-
-    READY or the probe within `within` seconds, then no restart for `steady` seconds.
-    """
-
-    http: str = ""
-    tcp: str = ""
-    command: Command | None = None
-    within: float = 30.0
-    steady: float = 60.0
-
-
-@dataclass(frozen=True, slots=True)
-class Retry:
-    """How often a failed job is tried again, and the seconds between two attempts."""
-
-    times: int
-    wait: float
-
-
-@dataclass(frozen=True, slots=True)
-class Service:
-    """A program that runs for ever. `secrets` is resolved; `env` is the unit's own."""
-
-    name: str
-    run: Command
-    notify: bool
-    watchdog: float | None
-    restart: str
-    after: tuple[str, ...]
-    health: Health
-    env: tuple[tuple[str, str], ...]
-    secrets: tuple[str, ...]
-    dir: str
-    root: bool
-    systemd: tuple[tuple[str, str], ...]
-    line: int
-
-
-@dataclass(frozen=True, slots=True)
-class Job:
-    """A program that ends: exactly one of `every` (seconds), `at` (OnCalendar=) and `once`."""
-
-    name: str
-    run: Command
-    every: float | None
-    at: tuple[str, ...]
-    once: str
-    jitter: float
-    catch_up: bool
-    timeout: float
-    retry: Retry | None
-    env: tuple[tuple[str, str], ...]
-    secrets: tuple[str, ...]
-    dir: str
-    root: bool
-    systemd: tuple[tuple[str, str], ...]
-    line: int
-
-
-@dataclass(frozen=True, slots=True)
-class Manifest:
-    """One app. `secrets` is every secret that the device must have, those of units included."""
-
-    name: str
-    env: tuple[tuple[str, str], ...]
-    secrets: tuple[str, ...]
-    services: tuple[Service, ...]
-    jobs: tuple[Job, ...]
 
 
 def parse(data: bytes, source: str = ".piot.yaml") -> Manifest:
@@ -126,17 +75,28 @@ def _manifest(reading: Reading) -> Manifest | None:
     made = tuple(s for s in services if s), tuple(j for j in jobs if j)
     if not top.has("services") and not top.has("jobs"):
         reading.problem(top.place, "nothing to run", "an app has services: or jobs: or both")
-    references.judge_names(reader, top)
-    references.judge_order(reader, top)
-    if reading.problems:
-        return None
-    secrets = (
-        *top.value("secrets"),
-        *(name for units in made for u in units for name in u.secrets),
+    build = appblocks.command(reader, top, "build") if top.has("build") else None
+    rule = top.inner("health")
+    manifest = Manifest(
+        name=top.value("name"),
+        env=top.value("env"),
+        secrets=_secrets(top, made[0] + made[1]),
+        services=made[0],
+        jobs=made[1],
+        needs=appblocks.needs(top),
+        build=build,
+        env_file=top.value("env_file"),
+        update=appblocks.update(top),
+        health=appblocks.journal(reader, rule) if rule else None,
+        fleet=appblocks.fleet(reader, top),
     )
-    return Manifest(
-        top.value("name"), top.value("env"), tuple(dict.fromkeys(secrets)), made[0], made[1]
-    )
+    references.judge(reader, top)
+    return None if reading.problems else manifest
+
+
+def _secrets(top: Block, units: Iterable[Service | Job]) -> tuple[str, ...]:
+    """Return every secret that the device must have."""
+    return tuple(dict.fromkeys((*top.value("secrets"), *(n for u in units for n in u.secrets))))
 
 
 def _units(reader: Reader, top: Block, kind: str) -> list[Block]:
@@ -152,12 +112,12 @@ def _units(reader: Reader, top: Block, kind: str) -> list[Block]:
 
 def _service(reader: Reader, block: Block, top: Block) -> Service | None:
     """Make a service of its block, or None with the problems noted."""
-    run = _command(reader, block, "run", shell=block.value("shell"))
+    run = appblocks.command(reader, block, "run", shell=block.value("shell"))
     notify = block.value("notify")
     if block.has("watchdog") and not notify:
         hint = "add notify: ready, and let the program send WATCHDOG=1"
         reader.reading.problem(block.key("watchdog"), "watchdog needs notify", hint)
-    health = _health(reader, block)
+    health = appblocks.health(reader, block)
     if run is None or health is None:
         return None
     return Service(
@@ -166,16 +126,17 @@ def _service(reader: Reader, block: Block, top: Block) -> Service | None:
         notify=notify,
         watchdog=block.value("watchdog"),
         restart=block.value("restart"),
-        after=tuple(item.text for item in block.value("after")),
+        after=_after(block),
         health=health,
+        port=block.value("port"),
         line=block.place.line,
-        **_shared(block, top),
+        **_shared(reader, block, top),
     )
 
 
 def _job(reader: Reader, block: Block, top: Block) -> Job | None:
     """Make a job of its block, or None with the problems noted."""
-    run = _command(reader, block, "run", shell=block.value("shell"))
+    run = appblocks.command(reader, block, "run", shell=block.value("shell"))
     problem = reader.reading.problem
     chosen = [key for key in ("every", "at", "once") if block.has(key)]
     if not chosen:
@@ -187,11 +148,15 @@ def _job(reader: Reader, block: Block, top: Block) -> Job | None:
         problem(block.key("jitter"), "jitter belongs to every and at, not to once")
     if block.has("catch_up") and chosen and chosen[0] != "at":
         problem(block.key("catch_up"), f"catch_up belongs to at, not to {chosen[0]}")
-    retry = None
-    if block.has("retry"):
-        inner = block.inner("retry")
-        if inner is not None:
-            retry = Retry(inner.value("times"), inner.value("wait"))
+    if block.has("ping") and chosen == ["once"]:
+        problem(block.key("ping"), "ping belongs to every and at, not to once")
+    if block.has("watch") and chosen and block.value("once") != "commit":
+        hint = "leave it out: a run always uses the newest release"
+        problem(block.key("watch"), f"watch belongs to once: commit, not to {chosen[0]}", hint)
+    shared = _shared(reader, block, top)
+    ping = block.value("ping")
+    if ping and "://" not in ping:
+        shared["secrets"] = tuple(dict.fromkeys((*shared["secrets"], ping)))
     if run is None:
         return None
     return Job(
@@ -203,63 +168,33 @@ def _job(reader: Reader, block: Block, top: Block) -> Job | None:
         jitter=block.value("jitter"),
         catch_up=block.value("catch_up"),
         timeout=block.value("timeout"),
-        retry=retry,
+        retry=appblocks.retry(block),
+        after=_after(block),
+        ping=ping,
         line=block.place.line,
-        **_shared(block, top),
+        **shared,
     )
 
 
-def _shared(block: Block, top: Block) -> dict[str, Any]:
+def _after(block: Block) -> tuple[str, ...]:
+    return tuple(item.text for item in block.value("after"))
+
+
+def _shared(reader: Reader, block: Block, top: Block) -> dict[str, Any]:
     """Take what services and jobs have in common."""
-    own = block.has("secrets")
+    secrets = block if block.has("secrets") else top
+    own = block.inner("needs")
+    devices = own.value("devices") if own else appblocks.needs(top).devices
     return {
         "env": block.value("env"),
-        "secrets": block.value("secrets") if own else top.value("secrets"),
+        "env_file": block.value("env_file"),
+        "secrets": secrets.value("secrets"),
+        "devices": devices,
         "dir": block.value("dir"),
+        "memory": block.value("memory"),
+        "cpu": block.value("cpu"),
+        "when": appblocks.when(reader, block),
+        "watch": block.value("watch"),
         "root": block.value("root"),
         "systemd": block.value("systemd"),
     }
-
-
-def _command(reader: Reader, block: Block, key: str, *, shell: bool = False) -> Command | None:
-    """Read a command, as text or as a list of words."""
-    node = block.value(key)
-    problem = reader.reading.problem
-    try:
-        match node:
-            case Scalar():
-                return script(node.text) if shell else split(node.text)
-            case Sequence() if shell:
-                problem(node.place, "shell: true needs a text, not a list of words")
-            case Sequence():
-                words = reader.texts(node, key)
-                return verbatim(words) if words is not None else None
-            case Mapping():
-                problem(node.place, f"{key} takes a command line or a list of words")
-    except CommandError as error:
-        whole = not error.index or not isinstance(node, Scalar)
-        place = node.place if whole else reader.reading.within(node, error.index)
-        hint = error.hint
-        if key != "run" and "shell: true" in hint:
-            hint = "put it into a script"
-        problem(place, f"{key}: {error}", hint)
-    return None
-
-
-def _health(reader: Reader, block: Block) -> Health | None:
-    """Read a service's health block; without one, staying up for a moment is all that is asked."""
-    inner = block.inner("health") if block.has("health") else None
-    if inner is None:
-        return None if block.has("health") else Health(steady=DEFAULT_STEADY)
-    probes = [key for key in ("http", "tcp", "command") if inner.has(key)]
-    for key in probes[1:]:
-        message = f"health has one of http, tcp and command; {probes[0]} is given too"
-        reader.reading.problem(inner.key(key), message)
-    command = _command(reader, inner, "command") if inner.has("command") else None
-    return Health(
-        inner.value("http"),
-        inner.value("tcp"),
-        command,
-        inner.value("within"),
-        inner.value("steady"),
-    )

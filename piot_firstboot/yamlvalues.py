@@ -7,6 +7,7 @@ import re
 from collections.abc import Callable, Iterable
 
 from piot_firstboot.command import MAX_WORD
+from piot_firstboot.remote import RESERVED
 from piot_firstboot.schedule import format_span, span_seconds
 
 _TRUE = frozenset(("true", "yes", "on"))
@@ -115,6 +116,8 @@ def app_name(text: str) -> str:
             f" at most {MAX_APP}",
             f"did you mean {better}?" if better else "",
         )
+    if text in RESERVED:
+        raise ValueError(f"piot-{text} is the name of a unit of PioT's own")
     return text
 
 

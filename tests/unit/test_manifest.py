@@ -11,8 +11,23 @@ from hypothesis import strategies as st
 
 from piot_firstboot import yamltext
 from piot_firstboot.command import CommandError, Variable, script, split, text_of, verbatim
+from piot_firstboot.declared import (
+    Fleet,
+    Health,
+    Job,
+    JournalRule,
+    Manifest,
+    Needs,
+    Python,
+    Retry,
+    Ring,
+    Role,
+    Service,
+    Update,
+    When,
+)
 from piot_firstboot.errors import ConfigError
-from piot_firstboot.manifest import Command, Health, Job, Manifest, Retry, Service, parse
+from piot_firstboot.manifest import Command, parse
 from piot_firstboot.schema import KEYS, KINDS
 
 
@@ -109,6 +124,66 @@ jobs:
         line=20,
     )
     assert parse(text) == Manifest("garden", (("FPS", "24"),), ("KEY", "OTHER"), (web, db), (up,))
+
+
+def test_what_devices_need_and_are() -> None:
+    """Every field that is not of a service or job alone, and every field of both."""
+    text = b"""\
+piot: 1
+needs:
+  apt: [rpicam-apps, "python3-numpy:arm64"]
+  python: [requests>=2.28, "numpy<2"]
+  devices: [i2c, camera]
+build: ./build.sh --fast
+env_file: ./config.env
+services:
+  web:
+    run: ./web
+    port: 80
+    health: {journal: {expect: ready, within: 10s, reject: "Trace|Err", max: 3, per: 10m}}
+    memory: 128M
+    cpu: 50%
+    when: {role: gateway, host: [pi-*, "?"], model: "*Zero 2*", label: room=kitchen}
+    watch: ["web/**", ./requirements.txt]
+    needs: {devices: /dev/ttyUSB0}
+    env_file: web.env
+  db: {run: ./db}
+jobs:
+  up: {run: ./up, every: 5m, after: [web, other], ping: HC, secrets: [A]}
+  other: {run: ./o, once: commit, watch: x, memory: 1.5G, cpu: 150%}
+update: {gate: [web], keep: 3, quiet: "00:00-06:00", reload: {web: SIGHUP, db: usr1}}
+health: {journal: {priority: err, max: 20, per: 1h}}
+fleet:
+  roles: {gateway: {hosts: [pi-gw]}, sensor: {hosts: ["pi-s*"], models: ["*Zero 2*"]}}
+  rings: {canary: {hosts: [pi-lab]}, rest: {soak: 24h}}
+"""
+    app = parse(text)
+    packages = Python(("requests>=2.28", "numpy<2"))
+    assert app.needs == Needs(("rpicam-apps", "python3-numpy:arm64"), packages, ("i2c", "camera"))
+    assert app.build == Command((("./build.sh",), ("--fast",)))
+    assert app.env_file == "config.env"
+    assert app.update == Update(("web",), 3, (0, 360), (("web", "SIGHUP"), ("db", "SIGUSR1")))
+    assert app.health == JournalRule(priority="err", max=20, per=3600.0)
+    roles = Role("gateway", ("pi-gw",)), Role("sensor", ("pi-s*",), ("*Zero 2*",))
+    rings = Ring("canary", ("pi-lab",)), Ring("rest", ("*",), 86400.0)
+    assert app.fleet == Fleet(roles, rings)
+    assert app.secrets == ("A", "HC")
+    web, db = app.services
+    rule = JournalRule("ready", "Trace|Err", 3, 600.0, 10.0)
+    assert web.health == Health(within=30.0, steady=60.0, journal=rule)
+    assert (web.port, web.memory, web.cpu) == (80, 128 << 20, 50.0)
+    assert web.when == When(("gateway",), ("pi-*", "?"), ("*Zero 2*",), ("room=kitchen",))
+    assert web.watch == ("web/**", "requirements.txt")
+    assert (web.devices, db.devices) == (("/dev/ttyUSB0",), ("i2c", "camera"))
+    assert (web.env_file, db.env_file) == ("web.env", "")
+    up, other = app.jobs
+    assert (up.after, up.ping, up.secrets) == (("web", "other"), "HC", ("A", "HC"))
+    assert (other.watch, other.memory, other.cpu) == (("x",), 3 << 29, 150.0)
+    nothing = parse(b"piot: 1\nservices: {web: {run: ./web}}\n")
+    assert nothing.needs == Needs() and nothing.update == Update() and nothing.fleet == Fleet()
+    assert parse(b"piot: 1\njobs:\nneeds: {python: a/pyproject.toml}\n").needs.python == Python(
+        file="a/pyproject.toml"
+    )
 
 
 def test_defaults() -> None:
@@ -357,10 +432,9 @@ def test_both_parsers_agree(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_table() -> None:
-    """Each key is explained, stands once in each block, and is not also a later one."""
-    for kind in KINDS.values():
-        assert not kind.later & set(kind.rows)
+    """Each key is explained, has an example, and stands once in each block."""
     for key in KEYS:
-        assert key.help and not key.help.endswith(".")
+        assert key.help and not key.help.endswith(".") and key.example
+        assert set(key.where) <= set(KINDS)
     rows = [(where, key.name) for key in KEYS for where in key.where]
     assert len(rows) == len(set(rows))

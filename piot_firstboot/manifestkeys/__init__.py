@@ -1,0 +1,1 @@
+"""The rows of the table of .piot.yaml, one module a domain."""
