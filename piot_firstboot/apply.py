@@ -13,7 +13,8 @@ from itertools import groupby
 from piot_firstboot.errors import ApplyError
 from piot_firstboot.items import Item, Package, State, Unit
 from piot_firstboot.observe import observe
-from piot_firstboot.perform import UNIT_FOLDERS, install, make, remove
+from piot_firstboot.packages import install
+from piot_firstboot.perform import UNIT_FOLDERS, make, remove
 from piot_firstboot.plan import Change, diff, owned
 from piot_firstboot.system import System
 

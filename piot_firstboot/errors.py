@@ -69,3 +69,13 @@ class ApplyError(Exception):
         """Keep the hint apart, so that reports can set it on its own line."""
         self.hint = hint
         super().__init__(message)
+
+
+class Unfit(ApplyError):
+    """The commit itself is wrong; trying it again cannot help."""
+
+
+class Lacking(ApplyError):
+    """The device lacks something that the commit needs; it may come."""
+
+    later = True

@@ -34,6 +34,14 @@ def complain(text: str) -> None:
         print(mark + line, file=sys.stderr, flush=True)
 
 
+def allow(seconds: float) -> None:
+    """Ask systemd for this much time, before a step that says nothing while it lasts."""
+    if in_unit():
+        from sdnotify import SystemdNotifier
+
+        SystemdNotifier().notify(f"EXTEND_TIMEOUT_USEC={seconds * 1_000_000:.0f}")
+
+
 def status(text: str) -> None:
     """Set the unit's status line, and ask for more time; nothing when not run by systemd.
 

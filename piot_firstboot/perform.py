@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable
 
 from piot_firstboot import live, vault
 from piot_firstboot.errors import ApplyError
@@ -22,8 +22,6 @@ from piot_firstboot.plan import Change, merge
 from piot_firstboot.system import System
 
 UNIT_FOLDERS = ("/etc/systemd/system/", "/run/systemd/system/")
-_APT_LOCK = 600  # seconds to wait for another apt
-_INSTALL = 1800.0  # seconds for an installation, on a slow card and a slow line
 
 
 def remove(system: System, change: Change) -> None:
@@ -122,16 +120,3 @@ def _make_word(system: System, item: Word) -> None:
     else:
         words.append(new)
     system.write(item.path, (" ".join(words) + "\n").encode("utf-8", "surrogateescape"))
-
-
-def install(system: System, packages: Sequence[str], say: Callable[[str], None]) -> None:
-    """Install Debian packages in one go; configuration files that were edited stay."""
-    say(f"installing {' '.join(packages)}")
-    env = {"DEBIAN_FRONTEND": "noninteractive"}
-    options = ("-q", "-y", "-o", f"DPkg::Lock::Timeout={_APT_LOCK}")
-    keep = ("-o", "Dpkg::Options::=--force-confdef", "-o", "Dpkg::Options::=--force-confold")
-    system.run(("apt-get", *options, "update"), timeout=_INSTALL, env=env)
-    argv = ("apt-get", *options, *keep, "install", "--", *packages)
-    result = system.run(argv, timeout=_INSTALL, env=env)
-    if result.code != 0:
-        raise ApplyError(f"apt-get install {' '.join(packages)}: {result.reason}")

@@ -10,8 +10,10 @@ import json
 import re
 from collections.abc import Iterable
 
-from piot_firstboot import repository, vault
+from piot_firstboot import build, repository, untouched, vault
 from piot_firstboot.errors import ApplyError
+from piot_firstboot.errors import Lacking as Lacking
+from piot_firstboot.errors import Unfit as Unfit
 from piot_firstboot.items import File, Item
 from piot_firstboot.manifest import Manifest, parse
 from piot_firstboot.programs import SYSTEMD, program_finder
@@ -23,27 +25,26 @@ from piot_firstboot.system import System
 MANIFEST = ".piot.yaml"
 
 
-class Unfit(ApplyError):
-    """The commit itself is wrong; trying it again cannot help."""
-
-
-class Lacking(ApplyError):
-    """The device lacks something that the commit needs; it may come."""
-
-
 def place(app: str, commit: str) -> str:
     """Return the directory of a release."""
     return f"{folder(app)}/releases/{commit}"
 
 
 def stage(system: System, app: str, commit: str) -> None:
-    """Check a commit out, flush it, then publish it by rename; nothing is done twice."""
+    """Check a commit out, build it, flush it, then publish it by rename; nothing is done twice.
+
+    Raises ConfigError and Unfit when the commit is at fault, other ApplyErrors when it is not.
+    """
     final = place(app, commit)
     if system.exists(final):
         return
     partial = f"{final}.partial"
     system.remove_tree(partial)
     repository.check_out(system, app, commit, partial)
+    declared = _manifest(system, partial, commit)
+    # Before the long work, which would be done anew at each try.
+    _need(system, declared.secrets)
+    build.prepare(system, app, commit, partial, final, declared)
     system.sync(partial)
     system.rename(partial, final)
 
@@ -53,7 +54,11 @@ def manifest(system: System, app: str, commit: str) -> Manifest:
 
     Raises Unfit when there is none, ConfigError with all its problems when it is wrong.
     """
-    path = f"{place(app, commit)}/{MANIFEST}"
+    return _manifest(system, place(app, commit), commit)
+
+
+def _manifest(system: System, directory: str, commit: str) -> Manifest:
+    path = f"{directory}/{MANIFEST}"
     there = system.entry(path)
     if there is None or there.kind != "file":
         hint = "write one, see piot check --help; it lies at the top of the repository"
@@ -64,7 +69,7 @@ def manifest(system: System, app: str, commit: str) -> Manifest:
 def render(
     system: System, app: str, commit: str, declared: Manifest, *, run_commit_jobs: bool = True
 ) -> tuple[Item, ...]:
-    """Render a release's units for this device.
+    """Render a release's units for this device; a service that it does not change keeps its own.
 
     Raises ConfigError when programs are not found, Lacking when a secret is not on the device.
     """
@@ -80,7 +85,8 @@ def render(
         resolve=program_finder(system, path),
         plain=vault.plain(system),
     )
-    return render_app(declared, release, run_commit_jobs=run_commit_jobs)
+    items = render_app(declared, release, run_commit_jobs=run_commit_jobs)
+    return untouched.keep(system, declared, release, items)
 
 
 def _need(system: System, secrets: Iterable[str]) -> None:
@@ -153,9 +159,15 @@ def verify(system: System, app: str, items: Iterable[Item]) -> None:
 
 
 def prune(system: System, app: str, keep: Iterable[str]) -> None:
-    """Remove the releases that are not to be kept, and what an interrupted stage left."""
+    """Remove the releases that are not to be kept, and what an interrupted stage left.
+
+    Those that a unit names or a process runs in stay in any case.
+    """
     releases = f"{folder(app)}/releases"
     kept = set(keep)
+    if set(system.names(releases)) - kept:
+        kept |= untouched.in_use(system, app)
     for name in system.names(releases):
         if name not in kept:
             system.remove_tree(f"{releases}/{name}")
+    build.prune(system, app, kept)

@@ -119,6 +119,16 @@ def check_out(system: System, app: str, commit: str, where: str) -> None:
         system.remove(f"{where}.index")
 
 
+def listing(system: System, app: str, commit: str) -> str:
+    """List every file of a commit with its mode and object, as `git ls-tree -r -z` does."""
+    mirror = system.path(f"{folder(app)}/mirror.git")
+    args = (f"--git-dir={mirror}", "ls-tree", "-r", "-z", "--full-tree", commit)
+    result = _git(system, *args, timeout=600)
+    if result.code != 0:
+        raise ApplyError(f"git ls-tree: {result.reason}")
+    return result.out
+
+
 def describe(system: System, app: str, commit: str) -> str:
     """Return the subject line of a commit, or nothing when the mirror lacks it."""
     mirror = system.path(f"{folder(app)}/mirror.git")

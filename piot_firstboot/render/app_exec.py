@@ -53,7 +53,10 @@ def retried(job: Job, words: Argv) -> Argv:
 
 def _quoted(word: str | Word) -> str:
     """Quote one word; `${NAME}` stays one word whatever is in the variable."""
-    if isinstance(word, str):
-        return quote(word)
-    pieces = (p.replace("$", "$$") if isinstance(p, str) else f"${{{p.name}}}" for p in word)
-    return quote("".join(pieces), variables=True)
+    return quote(spelled(word), variables=True)
+
+
+def spelled(word: str | Word) -> str:
+    """Spell a word for systemd, not quoted yet: variables as `${NAME}`, a dollar as `$$`."""
+    pieces = (word,) if isinstance(word, str) else word
+    return "".join(p.replace("$", "$$") if isinstance(p, str) else f"${{{p.name}}}" for p in pieces)

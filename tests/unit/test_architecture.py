@@ -14,7 +14,8 @@ SHELL = frozenset(
     "system files apply observe device state git repository release probe probation transaction "
     "journal notify report idle tls trial link profiles vault wake "
     "clock locales "
-    "converge intake ledger live perform portal accesspoint radio passwords keyserver wayin".split()
+    "converge intake ledger live perform portal accesspoint radio passwords keyserver wayin "
+    "packages confined environment build untouched".split()
 )
 VERBS = frozenset("convert fallback firstboot deploy status check logs health secret setup".split())
 TOP = frozenset("cli commands arguments options laptop_commands laptop_arguments __main__".split())

@@ -1,0 +1,111 @@
+"""Services that a deploy leaves alone, and the releases that are still in use because of it.
+
+A service that a new release changes nothing for keeps running in the release that it was started
+from, and its unit goes on naming that one. What is installed says so itself: there is no record
+that could disagree with it after a power cut.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from contextlib import suppress
+from dataclasses import replace
+
+from piot_firstboot import build
+from piot_firstboot.errors import ConfigError
+from piot_firstboot.items import File, Item
+from piot_firstboot.manifest import Manifest, Service
+from piot_firstboot.render.app_units import UNITS, Release, render_app
+from piot_firstboot.state import folder
+from piot_firstboot.system import System
+
+_COMMIT = re.compile(rb"^Environment=PIOT_COMMIT=([0-9a-f]{40,64})$", re.MULTILINE)
+
+
+def keep(
+    system: System, declared: Manifest, release: Release, items: tuple[Item, ...]
+) -> tuple[Item, ...]:
+    """Put in the installed unit of each service that this release does not change.
+
+    Such a unit is what the new manifest gives for the release that it names, to the letter, and
+    what the service watches is the same in both.
+    """
+    kept: dict[str, bytes] = {}
+    rendered: dict[str, dict[str, bytes]] = {}
+    for service in declared.services:
+        path = f"{UNITS}/{release.prefix}-{service.name}.service"
+        installed = system.read(path) or b""
+        named = _COMMIT.search(installed)
+        commit = named[1].decode() if named else release.commit
+        if commit == release.commit or not _same(system, service, release, commit):
+            continue
+        if commit not in rendered:
+            rendered[commit] = _at(declared, release, commit)
+        if rendered[commit].get(path) == installed:
+            kept[path] = installed
+    return tuple(
+        replace(item, content=kept[item.path])
+        if isinstance(item, File) and item.path in kept
+        else item
+        for item in items
+    )
+
+
+def _same(system: System, service: Service, release: Release, commit: str) -> bool:
+    """Tell whether what a service runs on is there in both releases, and the same."""
+    globs = (*service.watch, service.env_file) if service.watch else ()
+    globs = tuple(glob for glob in globs if glob)
+    places = ((release.commit, release.path), (commit, _place(release.app, commit)))
+    prints = [
+        build.fingerprint(system, release.app, name, path, globs)
+        for name, path in places
+        if system.exists(path)
+    ]
+    return len(prints) == 2 and prints[0] == prints[1] != ""
+
+
+def _at(declared: Manifest, release: Release, commit: str) -> dict[str, bytes]:
+    """Render a manifest as if it was that of another commit; return the files by path."""
+    path = _place(release.app, commit)
+
+    def resolve(word: str, directory: str) -> str:
+        # What was found in the new release was found in the same place of the old one, or the
+        # texts differ.
+        return release.resolve(word, directory).replace(f"{release.path}/", f"{path}/")
+
+    there = replace(release, commit=commit, path=path, resolve=resolve)
+    with suppress(ConfigError):
+        items = render_app(declared, there)
+        return {item.path: item.content for item in items if isinstance(item, File)}
+    return {}
+
+
+def _place(app: str, commit: str) -> str:
+    """Return the directory of a release."""
+    return f"{folder(app)}/releases/{commit}"
+
+
+def in_use(system: System, app: str) -> frozenset[str]:
+    """Name the releases that a unit names, or that a process was started in."""
+    releases = f"{folder(app)}/releases/"
+    pattern = re.compile(re.escape(releases.encode()) + rb"([0-9a-f]{40,64})")
+    found = set()
+    for name in system.names(UNITS):
+        if name.startswith(f"piot-{app}") and name.endswith(".service"):
+            found |= set(pattern.findall(system.read(f"{UNITS}/{name}") or b""))
+    for text in _processes(system) if system.live else ():
+        found |= set(pattern.findall(text))
+    return frozenset(commit.decode() for commit in found)
+
+
+def _processes(system: System) -> Iterator[bytes]:
+    """Yield the environment of each process, and where it is: a job may outlive two deploys."""
+    for name in system.names("/proc"):
+        if name.isdigit():
+            # It may end while it is looked at.
+            with suppress(OSError):
+                yield system.read(f"/proc/{name}/environ") or b""
+            with suppress(OSError):
+                where = system.entry(f"/proc/{name}/cwd")
+                yield where.target.encode("utf-8", "surrogateescape") if where else b""
