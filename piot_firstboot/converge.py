@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 from collections.abc import Callable, Iterable, Sequence
 
 from piot_firstboot import state
@@ -18,6 +19,12 @@ from piot_firstboot.system import System
 from piot_firstboot.trial import SECTIONS
 
 _APP = "app."
+# What a person can do about a file system that refuses.
+_REMEDIES = {
+    errno.ENOSPC: "free some space there, then run: sudo piot apply",
+    errno.EROFS: "make it writable (mount -o remount,rw), then run: sudo piot apply",
+    errno.EIO: "the card may be worn out: copy what is on it, and take another",
+}
 Say = Callable[[str], None]
 
 
@@ -84,7 +91,8 @@ def apply_parts(
             outcomes.append(Outcome(part, Row(mark, "failed", str(error), error.hint)))
         except OSError as error:
             reason = f"{error.filename or 'the system'}: {error.strerror}"
-            outcomes.append(Outcome(part, Row(mark, "failed", reason)))
+            hint = _REMEDIES.get(error.errno or 0, "")
+            outcomes.append(Outcome(part, Row(mark, "failed", reason, hint)))
         else:
             outcomes.append(Outcome(part, Row(mark, "applied"), changes))
     return tuple(outcomes)

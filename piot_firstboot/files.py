@@ -7,8 +7,8 @@ paths here are real ones, the root already joined in front.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 
 from piot_firstboot.errors import ApplyError
 
@@ -39,6 +39,16 @@ def join(root: str, path: str) -> str:
             continue
         done.append(part)
     return "/".join([root, *done])
+
+
+@contextmanager
+def naming(path: str) -> Iterator[None]:
+    """Let an error of the file system name the path that a person knows, not a temporary one."""
+    try:
+        yield
+    except OSError as error:
+        error.filename = path
+        raise
 
 
 def replace(

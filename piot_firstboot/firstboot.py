@@ -51,6 +51,9 @@ def converge(system: System, *, boot: bool = False, everything: bool = False) ->
             report = _wrong(path, error)
         except ApplyError as error:
             report = Report(False, f"{path}: {error}", path, next_step=error.hint or _mend(path))
+        except OSError as error:
+            where = error.filename or path
+            report = Report(False, f"{where}: {error.strerror}", path, next_step=_mend(path))
         else:
             return _apply(system, taken, boot=boot, everything=everything)
         _publish(system, report)
@@ -138,6 +141,7 @@ def _apply(system: System, taken: Intake, *, boot: bool, everything: bool) -> Re
     fetch = any(account.import_keys for account in taken.config.accounts) and todo
     if waiting or fetch or trial.is_open(system):
         system.write(intake.TODO, b"")
+    _publish(system, report, taken.config)
     # The stamp says: applied and reported. A part that failed is tried again at the next boot.
     stamp = idle.boot_stamp(taken.path, system.read(taken.path) or b"")
     plain = not system.live and (any(_unstored(taken)) or any(_running(taken)))
@@ -145,7 +149,6 @@ def _apply(system: System, taken: Intake, *, boot: bool, everything: bool) -> Re
         system.remove(idle.BOOT_STAMP)
     elif system.read(idle.BOOT_STAMP) != stamp:
         system.write(idle.BOOT_STAMP, stamp)
-    _publish(system, report, taken.config)
     wake.changed(system, changes)
     return report
 
@@ -173,7 +176,8 @@ def _conceal(system: System, taken: Intake, outcomes: tuple[Outcome, ...]) -> st
     failed = {s for o in outcomes if o.row.state == "failed" for s in o.part.sections}
     items = (item for part in taken.parts for item in part.items)
     given = {item.name: item.value for item in items if isinstance(item, Credential)}
-    entries, files = [], []
+    entries, troubles = [], []
+    files: dict[str, bool] = {}  # whether all that named a file could store it
     for part in taken.config.found:
         for key, entry in part.entries.items():
             row = part.rows.get(key) or part.rows["*"]
@@ -181,17 +185,25 @@ def _conceal(system: System, taken: Intake, outcomes: tuple[Outcome, ...]) -> st
                 continue
             name = key if row.key == "*" else f"{part.block.name}.{key}"
             value = part.values[key if row.key == "*" else row.attribute]
-            if row.file and not is_text(value):
-                files.append(value)
-                value = vault.as_text(taken.facts.files[value])
+            file = value if row.file and not is_text(value) else ""
+            if file:
+                files.setdefault(file, True)
+                value = vault.as_text(taken.facts.files[file])
             # What a power cut left half overwritten is in the store already; a password that was
             # put there by hand becomes its hash.
             if key not in part.from_store or name in taken.keeps:
-                vault.put(system, name, taken.keeps.get(name, given.get(name, value)))
+                try:
+                    vault.put(system, name, taken.keeps.get(name, given.get(name, value)))
+                except OSError as error:
+                    # What is not in the store stays in the file, and is used from there.
+                    troubles.append(f"{name} could not be stored: {error.strerror}")
+                    files[file] = False
+                    continue
             if entry.value != STORED:
                 entries.append(entry)
     folder = taken.path.rpartition("/")[0]
-    troubles = [vault.erase(system, f"{folder}/{name}") for name in dict.fromkeys(files)]
+    stored = (name for name, whole in files.items() if whole)
+    troubles += [vault.erase(system, f"{folder}/{name}") for name in stored]
     # Last, because a file that is named and gone is looked for in the store.
     troubles.append(vault.conceal(system, taken.path, taken.data, entries))
     return "; ".join(filter(None, troubles))
@@ -227,7 +239,7 @@ def _publish(system: System, report: Report, config: Config | None = None) -> No
     """Write the report, and say so when the boot partition does not take it."""
     refused = publish(system, report, log(system, config))
     if refused:
-        say(refused)
+        say(f"the report could not be written to {refused}")
 
 
 # -- words --------------------------------------------------------------------------------------

@@ -23,6 +23,7 @@ SCHEMA = 2
 _MOST = 64 * 1024  # bytes on the boot partition
 _LOG_LINES = 200
 _LOG_HEAD = "Log:"
+_REFUSED = "This report could not be written to "
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,16 +106,22 @@ def publish(system: System, report: Report, log: Iterable[str] = ()) -> str:
     """Write the report where people and programs look; nothing is written when it is the same.
 
     `log` is set below the rest, secrets already taken out. Returns "" or why the boot partition
-    did not take it (full or read-only): no reason to fail.
+    did not take it (full or read-only): no reason to fail, but programs are told too.
     """
+    refused = _put_text(system, report.source, report.text(), log)
+    if refused:
+        report = replace(report, notes=(*report.notes, f"{_REFUSED}{refused}"))
     _write(system, REPORT, report.json().encode())
-    return _put_text(system, report.source, report.text(), log)
+    return refused
 
 
 def refresh(system: System, log: Iterable[str] = ()) -> str:
     """Write the report on the boot partition again, after a deployment."""
     report = last(system)
-    return _put_text(system, report.source, report.text(), log) if report else ""
+    if report is None:
+        return ""
+    report = replace(report, notes=tuple(n for n in report.notes if not n.startswith(_REFUSED)))
+    return _put_text(system, report.source, report.text(), log)
 
 
 def log(system: System, config: Config | None = None) -> tuple[str, ...]:

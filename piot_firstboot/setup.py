@@ -36,7 +36,7 @@ def complete(system: System, *, everything: bool = False) -> Report:
         book = ledger.load(system)
         try:
             taken = intake.read(system, path)
-        except ConfigError:
+        except (ConfigError, ApplyError, OSError):
             # What was applied before stays in force, and so its trial must come to an end.
             _judge_network(system, (), (), book)
             raise
@@ -56,7 +56,7 @@ def complete(system: System, *, everything: bool = False) -> Report:
         report = _report(system, taken, book, (*verdict, *outcomes), troubles)
         refused = publish(system, report, log(system, taken.config))
         if refused:
-            say(refused)
+            say(f"the report could not be written to {refused}")
     failed = [outcome for outcome in outcomes if outcome.row.state == "failed"]
     if failed or troubles:
         _ask_again(system)

@@ -73,7 +73,7 @@ class System:
             fd = os.open(self.path(path), os.O_RDONLY | os.O_CLOEXEC)
         except (FileNotFoundError, NotADirectoryError):
             return None
-        with os.fdopen(fd, "rb") as file:
+        with files.naming(path), os.fdopen(fd, "rb") as file:
             return file.read()
 
     def exists(self, path: str) -> bool:
@@ -149,13 +149,14 @@ class System:
         `check` must accept the new content, in a temporary file put for `{}`, first. Raises
         ApplyError when it does not, OSError when the file system refuses.
         """
-        self.mkdir(os.path.dirname(path))
-        files.replace(
-            self.path(path),
-            data,
-            lambda fd: self._own(fd, mode, owner, group),
-            (lambda temp: self._check(check, temp, path)) if check else None,
-        )
+        with files.naming(path):
+            self.mkdir(os.path.dirname(path))
+            files.replace(
+                self.path(path),
+                data,
+                lambda fd: self._own(fd, mode, owner, group),
+                (lambda temp: self._check(check, temp, path)) if check else None,
+            )
 
     def overwrite(self, path: str, before: bytes, parts: Mapping[int, bytes]) -> bool:
         """Write parts of a file in place, by offset, if it still holds `before`; tell whether.

@@ -23,7 +23,7 @@ def render(config: Config, facts: Facts) -> Iterable[Part]:
     if not networks:
         return ()
     # The radio is no network's own: it stays as long as any Wi-Fi section does.
-    parts = [Part("radio", _radio(config.wifi, facts))] if config.wifi else []
+    parts = list(_radio(config.wifi, facts))
     sections = tuple(network.section for network in networks)
     lacking = tuple(_lacking(config.wifi, facts))
     if facts.network == "netplan":
@@ -74,20 +74,23 @@ def _profile(section: str, content: bytes, *, secret: bool = False) -> File:
     return File(keyfile.path(section), content, 0o600, secret=secret)
 
 
-def _radio(wifi: tuple[Wifi, ...], facts: Facts) -> tuple[Item, ...]:
-    """Let the radio be used, by the rules of the country."""
+def _radio(wifi: tuple[Wifi, ...], facts: Facts) -> Iterator[Part]:
+    """Let the radio be used, by the rules of the country.
+
+    For the next boot these are a part of its own: a boot partition that takes no file must not
+    keep the radio off now.
+    """
     country = next((network.country for network in wifi if network.country), None)
     if country is None:
-        return ()
+        return
     # The rules first: what is not allowed there shall not be sent for a moment.
     items: list[Item] = [State("regdom", country)] if "iw" in facts.present else []
-    items.append(State("radio", "on"))
+    yield Part("radio", (*items, State("radio", "on")))
     if facts.boot:
-        items.append(Word(f"{facts.boot}/cmdline.txt", _REGDOM, country))
+        yield Part("country", (Word(f"{facts.boot}/cmdline.txt", _REGDOM, country),))
     else:
         text = f"{COMMENT}\noptions cfg80211 ieee80211_regdom={country}\n"
-        items.append(File("/etc/modprobe.d/piot-regdom.conf", text.encode()))
-    return tuple(items)
+        yield Part("country", (File("/etc/modprobe.d/piot-regdom.conf", text.encode()),))
 
 
 def _certificates(config: Config, facts: Facts) -> tuple[Item, ...]:

@@ -40,9 +40,10 @@ def parts(text: str, facts: Facts = HERE) -> tuple[Part, ...]:
 
 def obstacle(text: str, facts: Facts = HERE) -> Obstacle:
     """Return what keeps the networks of a piot.conf back."""
-    (found,) = {part.obstacle for part in parts(text, facts) if part.section != "radio"}
+    networks = [p for p in parts(text, facts) if p.section not in ("radio", "country")]
+    (found,) = {part.obstacle for part in networks}
     assert found is not None
-    assert all(not part.items for part in parts(text, facts) if part.section != "radio")
+    assert not any(part.items for part in networks)
     return found
 
 
@@ -91,8 +92,8 @@ def _text(value: str) -> str:
 
 def test_one_file_answers_for_all_sections() -> None:
     """There is one file, so there is one part, for root alone."""
-    radio, part = parts(f"{WIFI}[ethernet.a]\n[ethernet.b]\nvlan = 2\ninterface = eth0\n")
-    assert radio.section == "radio"
+    radio, country, part = parts(f"{WIFI}[ethernet.a]\n[ethernet.b]\nvlan = 2\ninterface = eth0\n")
+    assert (radio.section, country.section) == ("radio", "country")
     assert part.sections == ("wifi", "ethernet.a", "ethernet.b")
     (item,) = part.items
     assert isinstance(item, File) and (item.mode, item.secret) == (0o600, True)
@@ -274,6 +275,7 @@ def test_a_certificate_that_is_not_there(kind: str) -> None:
 )
 def test_country(facts: Facts, items: list[str]) -> None:
     """The country goes to the kernel now and at each boot; its rules come before the radio."""
-    radio, _ = parts(WIFI, facts)
-    names = [key(item).removesuffix(" cfg80211.ieee80211_regdom") for item in radio.items]
-    assert (radio.section, names) == ("radio", items)
+    radio, country, _ = parts(WIFI, facts)
+    found = [key(item) for item in (*radio.items, *country.items)]
+    assert [name.removesuffix(" cfg80211.ieee80211_regdom") for name in found] == items
+    assert len(country.items) == 1
