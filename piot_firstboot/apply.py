@@ -112,9 +112,10 @@ def _perform(
             remove(system, change)
         elif change.item and not isinstance(change.item, Unit | Package):
             make(system, change, before)
-    if not units and not _reload_needed(changes):
+    reload = _reload_needed(changes, before)
+    if not units and not reload:
         return
-    if system.live and _reload_needed(changes):
+    if system.live and reload:
         system.run(("systemctl", "daemon-reload"), check=True)
     for change in units:
         if change.verb in ("enable", "disable"):
@@ -126,13 +127,16 @@ def _perform(
         _start(system, [c for c in units if c.verb not in ("enable", "disable")], wait, say)
 
 
-def _reload_needed(changes: Iterable[Change]) -> bool:
+def _reload_needed(changes: Iterable[Change], before: Iterable[str]) -> bool:
     """Tell whether systemd holds a unit in memory that changed on disk.
 
     A unit that is new on disk is read when it is first named, so a reload (175 ms of the whole
     machine) is left out when nothing that was there before changed. A new drop-in counts as
-    change: its unit may be loaded.
+    change: its unit may be loaded. So does a file that a run wrote which was cut off: whether it
+    came as far as the reload is not known, and a restart would bring back the old text.
     """
+    if any(entry.startswith(tuple(f"pending {at}" for at in UNIT_FOLDERS)) for entry in before):
+        return True
     for change in changes:
         path = change.key.partition(" ")[2]
         if path.startswith(UNIT_FOLDERS) and (change.verb != "create" or ".d/" in path):

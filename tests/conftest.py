@@ -5,6 +5,8 @@ import shutil
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
 
 import pytest
 
@@ -14,6 +16,9 @@ from tests.kit.machine import Machine
 
 # Where the machines of a test are kept, so that a failure can be explained by their journals.
 MACHINES = pytest.StashKey[list[Machine]]()
+
+# What tests found out by counting or measuring, shown at the end of the run.
+FOUND = pytest.StashKey[list[str]]()
 
 TESTS = Path(__file__).parent
 SLOW = ("machine", "deb", "slow")
@@ -105,6 +110,28 @@ def local_git(tmp_path: Path) -> Iterator[GitServer]:
     """Return a git server on loopback."""
     with GitServer(tmp_path / "git-server") as server:
         yield server
+
+
+@pytest.fixture
+def tell(pytestconfig: pytest.Config) -> Callable[[str], None]:
+    """Return what shows a line at the end of the run: a number that the test found out."""
+    return pytestconfig.stash.setdefault(FOUND, []).append
+
+
+def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> None:
+    """Show what the tests found out."""
+    if found := config.stash.get(FOUND, []):
+        terminalreporter.section("found out")
+        for line in found:
+            terminalreporter.write_line(line)
+
+
+@pytest.fixture
+def memory() -> Iterator[Path]:
+    """Return a directory in memory if there is one, for what copies a tree a thousand times."""
+    where = "/dev/shm" if Path("/dev/shm").is_dir() else None
+    with TemporaryDirectory(prefix="piot-", dir=where) as folder:
+        yield Path(folder)
 
 
 def _folder(item: pytest.Item) -> str:

@@ -1,0 +1,150 @@
+"""A deploy stopped at each of its changes: the next run ends at the right release, always."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from piot_firstboot import deploy, journal, repository, state
+from tests.kit import faults
+from tests.kit.booted import BROKEN, Booted, Manager, reboot, release
+from tests.kit.git_repo import Repo
+
+MANIFEST = """\
+piot: 1
+services:
+  web: {run: ./web.sh}
+  feed: {run: ./web.sh feed}
+jobs:
+  migrate: {run: ./web.sh migrate, once: commit}
+  tick: {run: ./web.sh tick, every: 1min}
+"""
+NEXT = """\
+piot: 1
+services:
+  web: {run: ./web.sh, env: {LEVEL: "2"}}
+  relay: {run: ./web.sh relay}
+jobs:
+  migrate: {run: ./web.sh migrate, once: commit}
+  nightly: {run: ./web.sh nightly, at: "02:30"}
+"""
+FILES = {".piot.yaml": MANIFEST, "web.sh": "#!/bin/sh\nsleep 1000\n"}
+APP = "garden"
+OWN = "var/lib/piot/apps/garden"
+
+
+def tree(folder: Path, files: dict[str, str | bytes | None] | None) -> tuple[Path, list[str]]:
+    """Make a device on which one commit runs, and push a second one; return the commits."""
+    root = folder / "device"
+    root.mkdir()
+    system = Booted(root)
+    repo = Repo(folder / "repositories", APP)
+    commits = [repo.commit(FILES, "first")]
+    values = {"schema": 1, "name": APP, "repo": repo.url, "ref": "main", "poll": 300}
+    system.write(f"/{OWN}/app.json", json.dumps(values).encode())
+    system.write("/etc/hostname", b"pi\n")
+    system.write("/etc/passwd", b"root:x:0:0::/root:/bin/sh\n")
+    system.write("/etc/group", b"root:x:0:\n")
+    system.write("/usr/lib/os-release", b"ID=debian\nVERSION_CODENAME=trixie\n")
+    done = faults.run(lambda: act(root))
+    assert done.code == 0 and state.load(system, APP).commit == commits[0], done.said
+    if files is not None:
+        commits.append(repo.commit(files, "second"))
+    return root, commits
+
+
+def act(root: Path) -> None:
+    """Deploy, as the timer would."""
+    journal.tail = lambda *args, **named: ()
+    journal.recent = lambda *args, **named: ()
+    try:
+        print(deploy.deploy(Booted(root), APP))
+    except (repository.Unreachable, repository.Missing) as error:
+        print(error)
+
+
+def after_a_reboot(root: Path) -> None:
+    """Boot, and let the timer start the deploy."""
+    reboot(root)
+    # Before PioT does anything: whatever runs, is whole.
+    manager = Manager.of(root)
+    for unit, text in manager.running.items():
+        assert not release(text) or (root / OWN / "releases" / release(text)).is_dir(), unit
+    assert any(unit == "piot-garden-web.service" for unit in manager.running), "nothing runs"
+    act(root)
+
+
+def at_once(root: Path) -> None:
+    """Start the deploy again while the machine stays up."""
+    act(root)
+
+
+def judged(commits: list[str], good: bool) -> Callable[[Path], None]:
+    """Return what a tree must look like in the end: the second commit runs, or the first again."""
+
+    def judge(root: Path) -> None:
+        system = Booted(root)
+        record = state.load(system, APP)
+        right = commits[-1] if good else commits[0]
+        assert record.step in (("committed",) if good else ("committed", "rolled-back")), record
+        assert (record.commit, record.target, record.resumes) == (right, "", 0), record
+        failure = record.failure(commits[-1])
+        assert (failure is None) == good and (good or failure.deterministic), record  # type: ignore[union-attr]
+        units_are(root, right)
+        left = {path.name for path in (root / OWN).iterdir()}
+        assert not {name for name in left if name.endswith((".new", ".piot", ".partial"))}, left
+        assert set(system.names(f"/{OWN}/releases")) == {right, *record.good}
+        fsck = ["git", f"--git-dir={root / OWN}/mirror.git", "fsck", "--strict"]
+        done = subprocess.run(fsck, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stderr
+        with system.lock(state.lock(APP), wait=False) as held:
+            assert held
+
+    return judge
+
+
+def units_are(root: Path, commit: str) -> None:
+    """Check that the units on disk and those that run are just those of one release."""
+    manager = Manager.of(root)
+    files = {path.name for path in (root / "etc/systemd/system").glob("piot-garden*.*")}
+    files -= {name for name in files if name.endswith((".wants", ".d"))}
+    second = any((root / "etc/systemd/system").glob("piot-garden-relay.service"))
+    names = {"web", "relay"} if second else {"web", "feed"}
+    assert {f"piot-garden-{name}.service" for name in names} <= files, files
+    timer = "nightly" if second else "tick"
+    jobs = {"piot-garden-migrate.service", f"piot-garden-{timer}.service"}
+    kinds = {"piot-garden.target", "piot-garden.slice", f"piot-garden-{timer}.timer"}
+    assert files == {f"piot-garden-{name}.service" for name in names} | jobs | kinds, files
+    for unit in files:
+        text = manager.text(unit)
+        assert release(text) in ("", commit), f"{unit} belongs to {release(text)}"
+    running = {unit: text for unit, text in manager.running.items() if "garden" in unit}
+    assert set(running) == files - jobs - {"piot-garden.slice"}, sorted(running)
+    for unit, text in running.items():
+        assert text == manager.text(unit), f"{unit} runs with another text than it has on disk"
+    links = {path.name for path in (root / "etc/systemd/system").glob("piot-garden.target.wants/*")}
+    assert links == {f"piot-garden-{n}.service" for n in names} | {f"piot-garden-{timer}.timer"}
+
+
+CASES: dict[str, tuple[dict[str, str | bytes | None], bool]] = {
+    "good": ({".piot.yaml": NEXT, "note": "2"}, True),
+    "wrong manifest": ({".piot.yaml": "piot: 1\nservices: {web: {rnu: x}}\n"}, False),
+    "unhealthy": ({".piot.yaml": NEXT, BROKEN: "1"}, False),
+}
+
+
+@pytest.mark.parametrize("name", CASES)
+@pytest.mark.parametrize("step", [pytest.param(1, marks=pytest.mark.slow), 11])
+def test_stopped_anywhere_it_converges(
+    memory: Path, name: str, step: int, tell: Callable[[str], None]
+) -> None:
+    files, good = CASES[name]
+    root, commits = tree(memory, files)
+    ways = (after_a_reboot, at_once)
+    matrix = faults.kill(root, memory, act, ways, judged(commits, good), step=step)
+    tell(f"deploy of a commit ({name}): {matrix}")
+    matrix.check()
