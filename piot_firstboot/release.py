@@ -23,6 +23,7 @@ from piot_firstboot.state import folder
 from piot_firstboot.system import System
 
 MANIFEST = ".piot.yaml"
+_PARTIAL = ".partial"
 
 
 def place(app: str, commit: str) -> str:
@@ -38,7 +39,7 @@ def stage(system: System, app: str, commit: str) -> None:
     final = place(app, commit)
     if system.exists(final):
         return
-    partial = f"{final}.partial"
+    partial = f"{final}{_PARTIAL}"
     system.remove_tree(partial)
     repository.check_out(system, app, commit, partial)
     declared = _manifest(system, partial, commit)
@@ -169,5 +170,14 @@ def prune(system: System, app: str, keep: Iterable[str]) -> None:
         kept |= untouched.in_use(system, app)
     for name in system.names(releases):
         if name not in kept:
-            system.remove_tree(f"{releases}/{name}")
+            _discard(system, f"{releases}/{name}")
     build.prune(system, app, kept)
+
+
+def _discard(system: System, path: str) -> None:
+    """Remove a release, out of its name first: cut off half-way, it must not be taken for whole."""
+    partial = path if path.endswith(_PARTIAL) else f"{path}{_PARTIAL}"
+    if partial != path:
+        system.remove_tree(partial)
+        system.rename(path, partial)
+    system.remove_tree(partial)

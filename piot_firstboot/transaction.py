@@ -181,6 +181,8 @@ def recover(system: System, record: Record) -> Record:
         case "rolling-back":
             roll_back(system, record)
             return state.load(system, record.app)
+    # A run that ended between its last record and the end of its clearing away left something.
+    release.prune(system, record.app, {record.commit, *record.good})
     return record
 
 

@@ -42,13 +42,14 @@ with open("/dev/virtio-ports/agent", "r+b", buffering=0) as port:
     port.write(b'{"up": true}\\n')
     for line in iter(lambda: port.readline(), b""):
         ask = json.loads(line)
+        ask["input"] = ask["input"].encode()
         try:
-            done = subprocess.run(ask["argv"], input=ask["input"].encode("latin-1"), timeout=ask["timeout"],
-                stdout=subprocess.PIPE, stderr=subprocess.STDOUT, env=ask["env"], cwd="/")
+            done = subprocess.run(stdout=subprocess.PIPE, stderr=subprocess.STDOUT, cwd="/", **ask)
             code, out = done.returncode, done.stdout
         except subprocess.TimeoutExpired as error:
             code, out = 124, error.stdout or b""
-        port.write(json.dumps({"code": code, "out": out.decode("utf-8", "replace")}).encode() + b"\\n")
+        told = {"code": code, "out": out.decode("utf-8", "replace")}
+        port.write(json.dumps(told).encode() + b"\\n")
 """
 _AGENT_UNIT = """\
 [Unit]
@@ -165,7 +166,7 @@ class Vm:
         assert self._agent, "the machine is off"
         command = ["/bin/sh", "-c", argv] if isinstance(argv, str) else list(argv)
         variables = {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "LANG": "C.UTF-8", **(env or {})}
-        ask = {"argv": command, "input": input, "timeout": timeout, "env": variables}
+        ask = {"args": command, "input": input, "timeout": timeout, "env": variables}
         self._agent.sendall(json.dumps(ask).encode() + b"\n")
         told = self._line(time.monotonic() + timeout + 30)
         if check and told["code"]:

@@ -138,7 +138,7 @@ CASES: dict[str, tuple[dict[str, str | bytes | None], bool]] = {
 
 
 @pytest.mark.parametrize("name", CASES)
-@pytest.mark.parametrize("step", [pytest.param(1, marks=pytest.mark.slow), 11])
+@pytest.mark.parametrize("step", [pytest.param(1, marks=pytest.mark.slow), 37])
 def test_stopped_anywhere_it_converges(
     memory: Path, name: str, step: int, tell: Callable[[str], None]
 ) -> None:
