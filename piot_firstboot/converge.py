@@ -5,7 +5,7 @@ from __future__ import annotations
 import errno
 from collections.abc import Callable, Iterable, Sequence
 
-from piot_firstboot import state
+from piot_firstboot import deploykey, state
 from piot_firstboot.apply import apply, scopes
 from piot_firstboot.config import Config
 from piot_firstboot.conftext import Entry
@@ -130,6 +130,7 @@ def remove_apps(system: System, gone: Iterable[str], say: Say) -> tuple[Change, 
         changes += apply(system, f"{_APP}{app}", (), say=say)
         for made in (state.folder(app), f"/var/cache/piot-{app}", f"/run/piot-{app}"):
             system.remove_tree(made)
+        deploykey.drop(system, app)
         system.remove(f"/var/lib/piot-{app}")  # only if the app never wrote to it
     return tuple(changes)
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 
-from piot_firstboot import idle, notify, report, repository, state, tls
+from piot_firstboot import access, idle, notify, report, repository, state, tls
 from piot_firstboot.errors import ApplyError
 from piot_firstboot.system import System
 from piot_firstboot.transaction import (
@@ -32,10 +32,6 @@ def deploy(system: System, app: str) -> Outcome:
     ApplyError when another deploy of the app is at work.
     """
     origin = state.source(system, app)
-    if origin.signers:
-        # To deploy what nobody looked at would be worse than to deploy nothing.
-        message = f"{app}: signer is set, and this version cannot check signatures"
-        raise ApplyError(message, "remove signer from piot.conf, or wait for a version that can")
     with _locked(system, app):
         record = recover(system, state.load(system, app))
         tip = _ask(system, origin)
@@ -47,7 +43,7 @@ def deploy(system: System, app: str) -> Outcome:
             if failure and failure.waits(time.time()):
                 outcome = Outcome(True, _waiting(app, failure))
             else:
-                outcome = advance(system, record, origin.repo, tip)
+                outcome = advance(system, record, origin, tip)
                 report.refresh(system, report.log(system))
         failure = state.load(system, app).failure(tip.commit)
         if failure is None or failure.deterministic:
@@ -89,7 +85,16 @@ def _settle(system: System, origin: state.Source, tip: repository.Tip) -> None:
     path = f"{idle.ANCHORS}/{origin.name}.pem" if anchor else ""
     if anchor:
         system.write(path, anchor.encode())
-    stamp = idle.poll_stamp(origin.repo, tip.ref, tip.commit, path)
+    stamp = idle.poll_stamp(
+        origin.repo,
+        tip.ref,
+        tip.commit,
+        path,
+        orders=tip.orders,
+        hosts=access.hosts_file(origin),
+        secret=access.secret_file(system, origin),
+        user=access.user(origin) if origin.token else "",
+    )
     system.write(f"{idle.POLL_STAMP}/{origin.name}", stamp)
 
 
@@ -106,7 +111,7 @@ def _ask(system: System, origin: state.Source) -> repository.Tip:
     waits = list(_PATIENCE) if notify.in_unit() and _uptime(system) < _JUST_BOOTED else []
     while True:
         try:
-            tip = repository.resolve(system, origin.repo, origin.ref)
+            tip = repository.resolve(system, origin)
         except repository.Unreachable as error:
             if waits:
                 notify.progress(f"waiting for the network: {error}")

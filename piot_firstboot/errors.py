@@ -79,3 +79,11 @@ class Lacking(ApplyError):
     """The device lacks something that the commit needs; it may come."""
 
     later = True
+
+
+class Unreachable(ApplyError):
+    """The remote gave no usable answer; what to do about it is in the hint."""
+
+
+class Missing(ApplyError):
+    """The remote answers, but has no such ref."""

@@ -13,8 +13,7 @@ import select
 import time
 import zlib
 
-from piot_firstboot import __version__
-from piot_firstboot.git import CONTAINED, ENVIRONMENT
+from piot_firstboot import __version__, git
 
 BOOT_STAMP = "/var/lib/piot/boot.stamp"
 POLL_STAMP = "/run/piot/poll"  # a directory: one stamp an app, gone with each boot
@@ -147,31 +146,83 @@ def _moment(text: bytes | None) -> float:
 # -- the branch ---------------------------------------------------------------------------------
 
 
-def poll_stamp(url: str, ref: str, commit: str, anchor: str = "") -> bytes:
+def poll_stamp(
+    url: str,
+    ref: str,
+    commit: str,
+    anchor: str = "",
+    *,
+    orders: str = "",
+    hosts: str = "",
+    secret: str = "",
+    user: str = "",
+) -> bytes:
     """Return a stamp that says: all that `ref` pointing at `commit` asks for has been done.
 
     `anchor` is the file with the one CA that the server needs; "" trusts all of the system's.
+    `orders` are PioT's tags there, `hosts` the file of known_hosts, `secret` the file of the store
+    with the key or the token, `user` the name that goes with it.
     """
-    return "\n".join([__version__, url, ref, commit, anchor, ""]).encode()
+    words = [__version__, url, ref, commit, anchor, orders, hosts, secret, user, ""]
+    return "\n".join(words).encode()
 
 
 def unmoved(root: str, app: str) -> bool:
-    """Ask the remote whether the ref still points where it did at the last poll."""
+    """Ask the remote whether the ref still points where it did at the last poll, and the tags."""
     stamp = (_read(f"{root}{POLL_STAMP}/{app}") or b"").decode("utf-8", "replace").split("\n")
-    if len(stamp) != 6 or stamp[0] != __version__:
+    if len(stamp) != 10 or stamp[0] != __version__:
         return False
-    _, url, ref, commit, anchor, _ = stamp
+    _, url, ref, commit, anchor, orders, hosts, secret, user, _ = stamp
     if not ref:  # a plain commit never moves
         return True
-    # Limits what the server sends to those refs; without, it sends every pull request's.
-    kind = "--heads" if ref.startswith("refs/heads/") else "--tags"
-    options = (kind,) if ref.startswith(("refs/heads/", "refs/tags/")) else ()
-    argv = ("git", *CONTAINED, "ls-remote", *options, "--", url, ref, f"{ref}^{{}}")
-    out = _output(argv, {"GIT_SSL_CAINFO": anchor} if anchor else {})
+    held = []  # in memory only, and gone with this process
+    key = token = trusted = ""
+    try:
+        if git.kind(url) == "file":
+            held.append(_held(git.TRUSTED.encode()))
+            trusted = _place(held[0])
+        elif secret:
+            value = _secret(root + secret)
+            if value is None:
+                return False
+            held.append(_held(git.login(user, value) if user else value))
+            key, token = ("", _place(held[0])) if user else (_place(held[0]), "")
+        known = root + hosts if hosts else ""
+        way = git.reach(url, key=key, hosts=known, token=token, trusted=trusted)
+        environment = {**way[1], "GIT_SSL_CAINFO": anchor} if anchor else way[1]
+        asked = ("ls-remote", *git.wanted(ref), "--", url, *git.patterns(ref))
+        out = _output(("git", *way[0], *asked), environment)
+    finally:
+        for fd in held:
+            os.close(fd)
     if out is None:
         return False
-    tips = dict(line.split("\t")[::-1] for line in out.split("\n") if "\t" in line)
-    return tips.get(f"{ref}^{{}}", tips.get(ref)) == commit
+    rows = out.decode("utf-8", "replace").split("\n")
+    tips = dict(line.split("\t")[::-1] for line in rows if "\t" in line)
+    if tips.get(f"{ref}^{{}}", tips.get(ref)) != commit:
+        return False
+    return git.orders(tips) == orders
+
+
+def _secret(path: str) -> bytes | None:
+    """Return a secret of the store; None when it cannot be opened."""
+    if not path.endswith(".cred"):
+        return _read(path)
+    name = path.rpartition("/")[2].removesuffix(".cred")
+    return _output(("systemd-creds", "decrypt", f"--name={name}", path, "-"), {})
+
+
+def _held(data: bytes) -> int:
+    """Put bytes where only memory is."""
+    fd = os.memfd_create("piot")
+    os.fchmod(fd, 0o600)  # ssh refuses a key that others could read
+    os.write(fd, data)
+    return fd
+
+
+def _place(fd: int) -> str:
+    """Return the path by which git and ssh find an open file of this process."""
+    return f"/proc/{os.getpid()}/fd/{fd}"
 
 
 # -- the way out --------------------------------------------------------------------------------
@@ -213,7 +264,7 @@ def _usable(flags: bytes) -> bool:
     return int(flags, 16) & 0x201 == 1
 
 
-def _output(argv: tuple[str, ...], more: dict[str, str]) -> str | None:
+def _output(argv: tuple[str, ...], more: dict[str, str]) -> bytes | None:
     """Run a program and return what it prints; None when it fails or takes too long."""
     reader, writer = os.pipe()
     actions = [
@@ -221,7 +272,7 @@ def _output(argv: tuple[str, ...], more: dict[str, str]) -> str | None:
         (os.POSIX_SPAWN_OPEN, 2, "/dev/null", os.O_WRONLY, 0),
         (os.POSIX_SPAWN_OPEN, 0, "/dev/null", os.O_RDONLY, 0),
     ]
-    environment = {"PATH": os.environ.get("PATH", _PATH), **ENVIRONMENT, **more}
+    environment = {"PATH": os.environ.get("PATH", _PATH), **more}
     try:
         child = os.posix_spawnp(argv[0], argv, environment, file_actions=actions)
     except OSError:
@@ -241,7 +292,7 @@ def _output(argv: tuple[str, ...], more: dict[str, str]) -> str | None:
         os.kill(child, 9)
     os.close(reader)
     _, status = os.waitpid(child, 0)
-    return text.decode("utf-8", "replace") if status == 0 else None
+    return text if status == 0 else None
 
 
 def _read(path: str) -> bytes | None:

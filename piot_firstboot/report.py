@@ -11,7 +11,7 @@ from collections.abc import Iterable
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
-from piot_firstboot import clock, journal, state, vault
+from piot_firstboot import access, clock, journal, state, vault
 from piot_firstboot.config import Config
 from piot_firstboot.errors import Problem
 from piot_firstboot.redact import redact, secret_values
@@ -162,7 +162,7 @@ def _put_text(system: System, source: str, text: str, log: Iterable[str]) -> str
     """Write the report on the boot partition, unless all but its log is the same."""
     if not source.startswith("/boot"):
         return ""
-    apps = [_app(state.load(system, app)) for app in state.apps(system)]
+    apps = [_app(system, app) for app in state.apps(system)]
     text = "\n".join([text, *apps])
     path = f"{source.rpartition('/')[0]}/{TEXT}"
     former = (system.read(path) or b"").decode("utf-8", "replace").replace("\r\n", "\n")
@@ -188,9 +188,11 @@ def _encoded(text: str, log: list[str]) -> bytes:
     return whole.replace("\n", "\r\n").encode()
 
 
-def _app(record: state.Record) -> str:
-    """Write what became of an app's deployments."""
-    lines = [f"App {record.app}: {record.step}"]
+def _app(system: System, app: str) -> str:
+    """Write what became of an app's deployments, and how its repository is reached."""
+    record = state.load(system, app)
+    lines = [f"App {app}: {record.step}"]
+    lines += [f"  {word}: {line}" for word, line in access.told(system, state.source(system, app))]
     if record.commit:
         lines.append(f"  runs {record.commit[:12]}")
     if record.note:

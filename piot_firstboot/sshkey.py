@@ -56,6 +56,12 @@ def authorized_key(text: str) -> str:
     return text
 
 
+def bare(line: str) -> str:
+    """Return type and key of a line that `authorized_key` accepted, without options and comment."""
+    rest = line if line.split(None, 1)[0] in _FIELDS else _skip_options(line)
+    return " ".join(rest.split(None, 2)[:2])
+
+
 def _refuse_other_things(text: str) -> None:
     """Name what is often pasted in place of a public key."""
     if "PRIVATE KEY" in text or "PuTTY-User-Key-File" in text:

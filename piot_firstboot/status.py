@@ -6,7 +6,7 @@ import json
 import time
 from dataclasses import dataclass
 
-from piot_firstboot import repository, state
+from piot_firstboot import access, repository, state
 from piot_firstboot.apply import recorded
 from piot_firstboot.report import REPORT
 from piot_firstboot.system import System
@@ -32,6 +32,7 @@ class AppStatus:
     record: state.Record
     subject: str
     units: tuple[UnitStatus, ...]
+    access: tuple[tuple[str, str], ...] = ()
 
 
 def collect(system: System, name: str = "") -> tuple[AppStatus, ...]:
@@ -42,7 +43,9 @@ def collect(system: System, name: str = "") -> tuple[AppStatus, ...]:
     for app in names:
         record = state.load(system, app)
         subject = repository.describe(system, app, record.commit) if record.commit else ""
-        found.append(AppStatus(state.source(system, app), record, subject, units[app]))
+        origin = state.source(system, app)
+        told = access.told(system, origin)
+        found.append(AppStatus(origin, record, subject, units[app], told))
     return tuple(found)
 
 
@@ -57,6 +60,7 @@ def as_json(system: System, apps: tuple[AppStatus, ...]) -> str:
     """Render for programs.
 
     Keys: schema, conf (the report), apps: each name, repo, ref, step, commit, note, changed,
+    access (host, key: why the server is trusted, the public key that was made here),
     bad (commit, reason, deterministic, at, tries, after), units (name, active, sub, restarts).
     """
     rows = [
@@ -64,6 +68,7 @@ def as_json(system: System, apps: tuple[AppStatus, ...]) -> str:
             "name": app.source.name,
             "repo": app.source.repo,
             "ref": app.source.ref,
+            "access": dict(app.access),
             "step": app.record.step,
             "commit": app.record.commit,
             "target": app.record.target,
@@ -111,6 +116,7 @@ def _app_lines(app: AppStatus, now: float) -> list[str]:
     else:
         head += "nothing deployed yet"
     lines = [head, f"  from   {app.source.repo} {app.source.ref}".rstrip()]
+    lines += [f"  {word:5}  {line}" for word, line in app.access]
     changed = f", {_ago(now - record.changed)}" if record.changed else ""
     lines.append(f"  state  {record.step}{changed}")
     if record.note:

@@ -16,7 +16,7 @@ import stat
 import subprocess
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import dataclass
 from typing import NoReturn
 
@@ -164,6 +164,10 @@ class System:
         For what must not stay in the blocks that it lies in. Not whole over a power cut.
         """
         return files.overwrite(self.path(path), before, parts)
+
+    def in_memory(self, data: bytes) -> AbstractContextManager[str]:
+        """Give programs a file to read that lies on no file system; the path is a real one."""
+        return files.in_memory(data)
 
     def symlink(self, path: str, target: str) -> None:
         """Put a symbolic link at `path`, replacing what is there in one step."""

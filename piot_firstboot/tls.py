@@ -17,18 +17,34 @@ def anchor(url: str) -> str:
     directory OpenSSL loads only the certificates that it uses, and
     ssl.SSLContext.get_ca_certs() lists those that were loaded.
     """
-    parts = urlsplit(url)
-    if parts.scheme != "https" or not parts.hostname:
-        return ""
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-    context.load_verify_locations(capath=_STORE)
     try:
-        place = (parts.hostname, parts.port or 443)
-        with (
-            socket.create_connection(place, _TIMEOUT) as plain,
-            context.wrap_socket(plain, server_hostname=parts.hostname),
-        ):
-            found = context.get_ca_certs(binary_form=True)
+        found = _greet(url)
     except (OSError, ValueError):
         return ""
     return "".join(ssl.DER_cert_to_PEM_cert(certificate) for certificate in found)
+
+
+def judge(url: str) -> str:
+    """Return what is wrong with the certificate of an https server, which git does not tell."""
+    try:
+        _greet(url)
+    except ssl.SSLCertVerificationError as error:
+        return error.verify_message.rstrip(".")
+    except (OSError, ValueError):
+        pass
+    return ""
+
+
+def _greet(url: str) -> list[bytes]:
+    """Shake hands with an https server and return the trusted certificates that this took."""
+    parts = urlsplit(url)
+    if parts.scheme != "https" or not parts.hostname:
+        return []
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.load_verify_locations(capath=_STORE)
+    place = (parts.hostname, parts.port or 443)
+    with (
+        socket.create_connection(place, _TIMEOUT) as plain,
+        context.wrap_socket(plain, server_hostname=parts.hostname),
+    ):
+        return context.get_ca_certs(binary_form=True)

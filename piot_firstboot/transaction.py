@@ -13,13 +13,14 @@ from dataclasses import dataclass, replace
 
 from piot_firstboot import journal, probation, release, repository, state, vault
 from piot_firstboot.apply import apply
-from piot_firstboot.errors import ApplyError, ConfigError
+from piot_firstboot.errors import ApplyError, ConfigError, Unfit
 from piot_firstboot.items import Item
 from piot_firstboot.manifest import Manifest
 from piot_firstboot.notify import progress, say
 from piot_firstboot.redact import redact
 from piot_firstboot.state import Record
 from piot_firstboot.system import System
+from piot_firstboot.verify import verify
 
 KEEP = 3  # releases on disk: the running one and two to go back to
 BY_HAND = "rolled back by hand"
@@ -42,15 +43,15 @@ class Interrupted(ApplyError):
     """The machine goes down in the middle; the record says where, and the next boot goes on."""
 
 
-def advance(system: System, record: Record, url: str, tip: repository.Tip) -> Outcome:
+def advance(system: System, record: Record, origin: state.Source, tip: repository.Tip) -> Outcome:
     """Fetch, verify, stage, switch, judge, commit; on failure restore what ran before."""
     app, commit = record.app, tip.commit
     record = _step(system, replace(record, target=commit, resumes=0), "idle")
     try:
-        say(f"fetching {commit[:12]} from {url}")
-        repository.fetch(system, app, url, tip, progress)
+        say(f"fetching {commit[:12]} from {origin.repo}")
+        repository.fetch(system, origin, tip, progress)
         record = _step(system, record, "fetched")
-        repository.verify(system, app, commit)
+        verify(system, origin, tip, record.commit, progress)
         record = _step(system, record, "verified")
         say(f"staging {commit[:12]}: {repository.describe(system, app, commit)}")
         release.stage(system, app, commit)
@@ -58,7 +59,7 @@ def advance(system: System, record: Record, url: str, tip: repository.Tip) -> Ou
         items = release.render(system, app, commit, declared)
         release.verify(system, app, items)
         record = _step(system, record, "staged")
-    except (ConfigError, release.Unfit) as error:
+    except (ConfigError, Unfit) as error:
         return _refuse(system, record, str(error), _hint(error), final=True)
     except (ApplyError, OSError) as error:
         return _refuse(system, record, str(error), _hint(error), final=False)

@@ -86,7 +86,6 @@ SETTINGS: tuple[Setting, ...] = (
         "The user name that goes with `token`. If not given: what the large hosts expect.",
         "anna",
         sensitivity="personal",
-        idle=True,
     ),
     Setting(
         "app",
@@ -96,7 +95,6 @@ SETTINGS: tuple[Setting, ...] = (
         "an-access-token",
         sensitivity="secret",
         stored=True,
-        idle=True,
     ),
     Setting(
         "app",
@@ -107,7 +105,6 @@ SETTINGS: tuple[Setting, ...] = (
         "AAAAC3NzaC1lZDI1NTE5AAAAIOB5IJq4WkfjuxH90Y3msiyt+J+xfqGkPOWEhagFFNM5",
         default=(),
         many=True,
-        idle=True,
     ),
     Setting(
         "app",
@@ -120,7 +117,6 @@ SETTINGS: tuple[Setting, ...] = (
         sensitivity="personal",
         many=True,
         field="signers",
-        idle=True,
     ),
     Setting(
         "app",
@@ -129,7 +125,6 @@ SETTINGS: tuple[Setting, ...] = (
         "Whether a commit must descend from the one that runs. If not given: no.",
         "yes",
         default=False,
-        idle=True,
     ),
     Setting(
         "app",

@@ -15,7 +15,8 @@ SHELL = frozenset(
     "journal notify report idle tls trial link profiles vault wake "
     "clock locales "
     "converge intake ledger live perform portal accesspoint radio passwords keyserver wayin "
-    "packages confined environment build untouched".split()
+    "packages confined environment build untouched "
+    "access deploykey mirror tree verify".split()
 )
 VERBS = frozenset("convert fallback firstboot deploy status check logs health secret setup".split())
 TOP = frozenset("cli commands arguments options laptop_commands laptop_arguments __main__".split())

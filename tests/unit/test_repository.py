@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
-from piot_firstboot.repository import Unreachable, reachable
-from piot_firstboot.system import Result
+from piot_firstboot import git
+from piot_firstboot.access import Access
+from piot_firstboot.errors import Unfit, Unreachable
+from piot_firstboot.repository import reachable
+from piot_firstboot.state import Source
+from piot_firstboot.system import Result, System
 
 # What git 2.39 and 2.47 print.
 SAID = [
@@ -21,7 +27,7 @@ SAID = [
     (
         "git@git.test: Permission denied (publickey).\n"
         "fatal: Could not read from remote repository.",
-        "the server refuses the SSH key: add it as a deploy key",
+        "add this key to the repository, as a deploy key that only reads: ",
     ),
     (
         "Host key verification failed.\nfatal: Could not read from remote repository.",
@@ -47,13 +53,45 @@ SAID = [
 ]
 
 
+URL = "https://git.test/x.git"
+ORIGIN = Source("x", URL, "", None)
+
+
+def judge(root: Path, result: Result, origin: Source = ORIGIN) -> None:
+    reachable(System(str(root)), origin, Access(origin.repo, *git.reach(origin.repo)), result)
+
+
 @pytest.mark.parametrize(("said", "hint"), SAID)
-def test_git_s_words_and_a_hint(said: str, hint: str) -> None:
+def test_git_s_words_and_a_hint(tmp_path: Path, said: str, hint: str) -> None:
     with pytest.raises(Unreachable) as caught:
-        reachable(Result(128, "", said), "https://git.test/x.git")
+        judge(tmp_path, Result(128, "", said))
     assert caught.value.hint == hint
     assert said.splitlines()[-1].removeprefix("fatal: ") in str(caught.value)
 
 
-def test_success_says_nothing() -> None:
-    reachable(Result(0, "", "warning: something"), "https://git.test/x.git")
+def test_success_says_nothing(tmp_path: Path) -> None:
+    judge(tmp_path, Result(0, "", "warning: something"))
+
+
+def test_an_object_that_git_refuses_is_the_commit_s_fault(tmp_path: Path) -> None:
+    said = (
+        "error: object 1f2e3d: gitmodulesUrl: disallowed submodule url: ext::sh -c id\n"
+        "fatal: fsck error in packed object\nfatal: fetch-pack: invalid index-pack output"
+    )
+    with pytest.raises(Unfit, match="gitmodulesUrl: disallowed submodule url"):
+        judge(tmp_path, Result(128, "", said))
+
+
+def test_a_host_key_that_changed_is_shown_beside_the_one_that_is_trusted(tmp_path: Path) -> None:
+    said = (
+        "@    WARNING: REMOTE HOST IDENTIFICATION HAS CHANGED!     @\n"
+        "The fingerprint for the ED25519 key sent by the remote host is\nSHA256:abc+/d.\n"
+        "Host key verification failed.\r\nfatal: Could not read from remote repository.\n"
+    )
+    with pytest.raises(Unreachable) as caught:
+        judge(tmp_path, Result(128, "", said), Source("x", "git@github.com:a/x.git", "", None))
+    assert "shows the host key ED25519 SHA256:abc+/d, and not ED25519 SHA256:+Di" in str(
+        caught.value
+    )
+    assert "(published by the host)" in str(caught.value)
+    assert "known_hosts = " in caught.value.hint

@@ -1,0 +1,98 @@
+"""The tree of a commit: what is in it, whether it stays within itself, and onto disk with it."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+from piot_firstboot import mirror, symlinks
+from piot_firstboot.errors import ApplyError, Unfit
+from piot_firstboot.system import System
+
+_LINK, _MODULE = "120000", "160000"
+
+
+@dataclass(frozen=True, slots=True)
+class Listing:
+    """What a tree holds: files and their bytes, the largest of them, links, submodules.
+
+    `modules` are the paths of submodules with their commits.
+    """
+
+    files: int
+    size: int
+    largest: tuple[str, int]
+    links: tuple[str, ...]
+    modules: tuple[tuple[str, str], ...]
+
+
+def listing(system: System, place: str, commit: str) -> Listing:
+    """List the tree of a commit; raises Unfit for names that no honest file has, or Damaged."""
+    words = ("ls-tree", "-r", "-l", "-z", "--full-tree", commit)
+    result = mirror.run(system, place, *words, timeout=300)
+    if result.code != 0:
+        raise mirror.Damaged(f"git ls-tree: {result.reason}")
+    files = size = 0
+    largest = ("", 0)
+    linked, modules = [], []
+    for row in result.out.split("\0")[:-1]:
+        what, _, path = row.partition("\t")
+        mode, _, name, length = what.split()
+        _judge_name(path)
+        if mode == _MODULE:
+            modules.append((path, name))
+            continue
+        if mode == _LINK:
+            linked.append(path)
+        files += 1
+        size += int(length)
+        largest = max(largest, (path, int(length)), key=lambda pair: pair[1])
+    return Listing(files, size, largest, tuple(linked), tuple(modules))
+
+
+def write(system: System, place: str, commit: str, where: str) -> None:
+    """Check a commit out into a directory; raises Damaged, Unfit or ApplyError."""
+    found = listing(system, place, commit)
+    index = {"GIT_INDEX_FILE": f"{system.path(where)}.index"}
+    system.mkdir(where, 0o755)
+    try:
+        # read-tree and checkout-index know no hooks; attributes find no filter configured.
+        for step in (("read-tree", commit), ("checkout-index", "--all", "--quiet")):
+            words = (f"--work-tree={system.path(where)}", *step)
+            result = mirror.run(system, place, *words, timeout=600, more=index)
+            if result.code != 0:
+                raise _refused(step[0], result.err)
+    finally:
+        system.remove(f"{where}.index")
+    _judge_links(system, found, where)
+
+
+def _refused(step: str, said: str) -> ApplyError:
+    """Tell a tree that git will not write from a full disk and from a damaged mirror."""
+    last = said.strip().splitlines()[-1] if said.strip() else "it failed"
+    if "invalid path" in said:
+        return Unfit(f"git {step}: {last}", "git itself takes no file of that name")
+    if re.search(r"No space left|Disk quota|Read-only file system|Input/output error", said):
+        return ApplyError(f"git {step}: {last}")
+    return mirror.Damaged(f"git {step}: {last}")
+
+
+def _judge_name(path: str) -> None:
+    """Refuse invisible characters: such a name would forge lines of logs and records."""
+    odd = next((c for c in path if c < " " or c == "\x7f"), "")
+    if odd:
+        raise Unfit(f"{path!r}: a file's name has an invisible character in it", "rename it")
+
+
+def _judge_links(system: System, found: Listing, where: str) -> None:
+    """Refuse symbolic links that lead out of the tree; PioT itself would follow them as root."""
+    targets = {}
+    for path in found.links:
+        there = system.entry(f"{where}/{path}")
+        if there is None:
+            raise Unfit(f"{path!r}: the name of a link is not UTF-8", "rename it")
+        targets[path] = there.target
+    for path in targets:
+        if symlinks.escapes(targets, path):
+            message = f"{path} is a link to {targets[path]}, out of the repository"
+            raise Unfit(message, "link to something in it, or name the path in the app itself")
