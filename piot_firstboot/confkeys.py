@@ -12,6 +12,11 @@ from piot_firstboot.found import STORED, Found, is_stored
 from piot_firstboot.table import Section, Setting
 from piot_firstboot.values import BadValue, secret_name, suggest
 
+# What can be done about a word that this device does not know, by the name of the set.
+_ABSENT = {
+    "groups": "install what brings it first, or make it: sudo groupadd NAME",
+    "shells": "install it first: sudo apt install NAME",
+}
 _CONTROL = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
 _NAME = re.compile(r"[A-Za-z0-9_.-]{1,40}")
 # Zero-width (non-)joiners within emoji and within words of scripts that need them: UAX #31, 2.3.
@@ -180,8 +185,8 @@ class Judge:
             if words and value not in words:
                 best = suggest(str(value), words)
                 raise BadValue(
-                    f"there is no {row.key} {shown(str(value))}",
-                    f"did you mean {best}?" if best else "",
+                    f"there is no {row.key.removesuffix('s')} {shown(str(value))}",
+                    f"did you mean {best}?" if best else _ABSENT.get(row.among, ""),
                 )
         except ValueError as error:
             found.clean = False

@@ -10,10 +10,13 @@ change of the renderer or of a message:
 from __future__ import annotations
 
 import os
+import re
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from piot_firstboot import conftext, settings
 from piot_firstboot.config import parse
 from piot_firstboot.errors import ConfigError
 from piot_firstboot.facts import Facts
@@ -108,6 +111,28 @@ def test_no_secret_is_shown(name: str) -> None:
         assert word not in text or not name.startswith("bad-")
 
 
-def test_there_are_cases() -> None:
-    """The folder is found."""
-    assert len(NAMES) > 45
+@pytest.mark.parametrize("kind", ["good", "bad"])
+def test_every_key_has_a_case(kind: str) -> None:
+    """Each row of the table stands in a good folder, and in a bad one on a line that is wrong."""
+    keys = {(row.section, row.key) for row in settings.SETTINGS}
+    bad = kind == "bad"
+    seen = {place for name in NAMES if name.startswith("bad-") is bad for place in _keys(name)}
+    assert keys - seen == set()
+
+
+def _keys(name: str) -> Iterator[tuple[str, str]]:
+    """Yield section and key of each line of a case; of a bad one only of the lines refused."""
+    try:
+        _, blocks = conftext.read((CASES / name / "piot.conf").read_bytes())
+    except conftext.NotText:
+        return
+    report = CASES / name / "expected.err"
+    text = report.read_text() if report.exists() else ""
+    wrong = {int(line) for line in re.findall(r"(?m)^piot\.conf:(\d+):", text)}
+    for block in blocks:
+        section = settings.section(block.name.partition(".")[0])
+        rows = settings.keys(section.name) if section else {}
+        for entry in block.entries:
+            row = rows.get(entry.key) or rows.get("*")
+            if row and (entry.line in wrong or not text):
+                yield row.section, row.key

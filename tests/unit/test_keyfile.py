@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import re
-import tempfile
 from collections.abc import Iterable
-from dataclasses import dataclass
 from ipaddress import ip_address, ip_interface
 from pathlib import Path
 from typing import Any
@@ -22,13 +20,7 @@ from piot_firstboot.items import File
 from piot_firstboot.netvalues import DHCP
 from piot_firstboot.render import keyfile, network
 from piot_firstboot.sections.ethernet import Ethernet
-
-gi = pytest.importorskip("gi")
-try:
-    gi.require_version("NM", "1.0")
-except ValueError:
-    pytest.skip("needs gir1.2-nm-1.0", allow_module_level=True)
-NM, GLib = (getattr(__import__("gi.repository", fromlist=[n]), n) for n in ("NM", "GLib"))
+from tests.kit.nmlib import NM, read
 
 CASES = Path(__file__).parent.parent / "cases" / "conf"
 GOOD = sorted(p.parent for kind in ("wifi", "ethernet") for p in CASES.glob(f"{kind}*/piot.conf"))
@@ -63,35 +55,6 @@ ODD = (
     "🦊",
     "$HOME",
 )
-
-
-@dataclass(frozen=True, slots=True)
-class Read:
-    """A profile as NetworkManager understood it, and what it had to say."""
-
-    profile: Any
-    warnings: tuple[str, ...]
-
-
-def read(content: bytes) -> Read:
-    """Read a profile as the daemon does: parse, fill in, verify. Raises GLib.Error."""
-    with tempfile.NamedTemporaryFile() as file:
-        file.write(content)
-        file.flush()
-        keys = GLib.KeyFile()
-        keys.load_from_file(file.name, GLib.KeyFileFlags.NONE)
-    warnings: list[str] = []
-
-    def handle(keys: Any, profile: Any, kind: Any, data: Any, user: Any) -> bool:
-        warnings.append(str(data.warn_get()[0]))
-        return False
-
-    flags = NM.KeyfileHandlerFlags.NONE
-    profile = NM.keyfile_read(keys, keyfile.FOLDER, flags, handle, None)
-    profile.normalize()
-    profile.verify()
-    profile.verify_secrets()
-    return Read(profile, tuple(warnings))
 
 
 def config(text: str) -> Config:
