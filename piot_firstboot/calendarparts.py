@@ -41,6 +41,26 @@ def values_as_parts(values: Iterable[int], first: int, last: int) -> Parts:
     return tuple(parts)
 
 
+def closed(parts: Parts, first: int, last: int, unit: int = 1) -> Parts:
+    """Give a step its last value where systemd would lose the first one behind it.
+
+    systemd 252 and 257 step over the end and go on from what that comes to: after 23:56, the next
+    of `*:00/7` is for them 00:07, not 00:00. A range ends the step in time.
+    """
+    return tuple(_closed(part, first, last, unit) for part in parts)
+
+
+def _closed(part: Part, first: int, last: int, unit: int) -> Part:
+    if not part.step or part.stop is not None:
+        return part
+    stop = part.start + (last - part.start) // part.step * part.step
+    span = last + 1 - first
+    # In a range of seconds systemd takes no fractions.
+    if stop + part.step - span <= part.start or part.start % unit or stop % unit:
+        return part
+    return Part(part.start, stop, part.step if part.step != unit else 0)
+
+
 def runs(members: Iterable[int]) -> Iterator[tuple[int, int]]:
     """Yield the first and last of every unbroken run of sorted whole numbers."""
     low = high = None

@@ -9,9 +9,9 @@ from __future__ import annotations
 import datetime
 import difflib
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from piot_firstboot.calendarparts import Part, Parts, numbers, order, runs, spell
+from piot_firstboot.calendarparts import Part, Parts, closed, numbers, order, runs, spell
 
 DAYS = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
 _LONG_DAYS = ("monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday")
@@ -79,6 +79,17 @@ def parse(text: str) -> Event:
     if not _fires(event):
         raise ValueError(f"{text} never comes: the calendar has no such day")
     return event
+
+
+def whole(event: Event) -> Event:
+    """Return the same event in a form of which systemd leaves no time out."""
+    return replace(
+        event,
+        day=event.day if event.from_end else closed(event.day, 1, 31),
+        hour=closed(event.hour, 0, 23),
+        minute=closed(event.minute, 0, 59),
+        second=closed(event.second, 0, 60 * _SECOND - 1, _SECOND),
+    )
 
 
 def _is_zone(word: str) -> bool:

@@ -91,7 +91,7 @@ def calendar(text: str) -> tuple[str, ...]:
     else:
         _refuse_span(text)
         events = (oncalendar.parse(text),)
-    return tuple(str(event) for event in events)
+    return tuple(str(oncalendar.whole(event)) for event in events)
 
 
 def _refuse_span(text: str) -> None:
