@@ -109,6 +109,17 @@ def parser() -> ArgumentParser:
     app_argument(verb, "only this one")
     verb.add_argument("--json", action="store_true", help="for programs")
 
+    verb = add_verb(verbs, "eject", commands.eject, "leave an app as plain units, without PioT")
+    verb.description = (
+        "Takes PioT out of the app's unit files and the app out of piot.conf. What runs goes on\n"
+        "running, also when PioT is removed from the device; nothing updates it any more."
+    )
+    verb.epilog = "example: sudo piot eject garden --dry-run"
+    app_argument(verb, "needed when there are several")
+    verb.add_argument("--dry-run", action="store_true", help="only say what would change and stay")
+    verb.add_argument("--yes", action="store_true", help="do not ask")
+    root_option(verb)
+
     laptop_arguments.add(verbs)
 
     verb = add_verb(verbs, "run", commands.run, "run a job now and show what it prints")

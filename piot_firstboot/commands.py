@@ -138,6 +138,30 @@ def status(args: Namespace) -> int:
     return 0
 
 
+def eject(args: Namespace) -> int:
+    """Leave an app as plain units."""
+    from piot_firstboot import eject
+    from piot_firstboot.errors import ApplyError
+
+    system = _system(args, "eject")
+    (app,) = _one_app(system, args.app)
+    going = eject.plan(system, app)
+    print(*going.lines(), sep="\n")
+    if args.dry_run:
+        return 0
+    if not args.yes:
+        try:
+            answer = input(f"{app} will not be updated any more. Eject it? [y/N] ")
+        except EOFError:
+            raise ApplyError("nobody is here to say yes", "sudo piot eject --yes") from None
+        if answer.strip().lower() not in ("y", "yes"):
+            print("nothing was changed")
+            return REFUSED
+    eject.leave(system, app)
+    print(f"{app} runs without PioT; to stop it: sudo systemctl disable --now piot-{app}.target")
+    return 0
+
+
 def run(args: Namespace) -> int:
     """Run a job."""
     from piot_firstboot import logs

@@ -1,4 +1,4 @@
-"""Keys of one section of a piot.conf set from outside; every other byte stays as it was."""
+"""One section of a piot.conf changed from outside; every other byte stays as it was."""
 
 from __future__ import annotations
 
@@ -42,6 +42,23 @@ def edit(data: bytes, section: str, values: Mapping[str, str | None]) -> bytes:
         if at and lines[at - 1] and not _line_end(lines[at - 1], encoding):
             text = f"{end}{text}"
         lines.insert(at, text.encode(encoding))
+    return data[:start] + b"".join(lines)
+
+
+def comment_out(data: bytes, section: str, why: str) -> bytes:
+    """Return the file with `[section]` and its keys made comments, below a line that says why.
+
+    Raises NotText for a file that is no text.
+    """
+    _, blocks = conftext.read(data)
+    start, encoding = conftext.shape(data)
+    lines = _split(data[start:], encoding)
+    end = next((found for line in lines if (found := _line_end(line, encoding))), "\n")
+    for block in blocks:
+        if block.line and block.name == section:
+            for number in (block.line, *(entry.line for entry in block.entries)):
+                lines[number - 1] = "# ".encode(encoding) + lines[number - 1]
+            lines[block.line - 1] = f"# {why}{end}".encode(encoding) + lines[block.line - 1]
     return data[:start] + b"".join(lines)
 
 

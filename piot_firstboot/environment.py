@@ -20,6 +20,7 @@ from piot_firstboot.system import System
 
 LINK = ".venv"
 PACKAGES = ("python3-venv",)  # what Debian leaves out of python3
+_PARTIAL = ".partial"
 _RECIPE = "1"  # raise when environments are made in another way
 _PIP = ("-m", "pip", "--disable-pip-version-check", "--no-input", "install", "--progress-bar=off")
 
@@ -105,7 +106,7 @@ def _make(
     system: System, task: Task, made: str, wanted: tuple[str, ...], *, building: bool
 ) -> None:
     """Make an environment, flush it, then publish it by rename."""
-    fresh = f"{made}.partial"
+    fresh = f"{made}{_PARTIAL}"
     system.remove_tree(fresh)
     system.mkdir(fresh, 0o755)
     # A project that is built writes beside its sources.
@@ -125,8 +126,15 @@ def prune(system: System, app: str, releases: Iterable[str]) -> None:
     """Remove the environments that none of these release directories links to."""
     kept = set(_linked(system, releases))
     for name in system.names(place(app)):
-        if f"{place(app)}/{name}" not in kept:
-            system.remove_tree(f"{place(app)}/{name}")
+        path = f"{place(app)}/{name}"
+        if path in kept:
+            continue
+        if not name.endswith(_PARTIAL):
+            # Out of its name first: cut off half-way, it must not be taken for whole.
+            system.remove_tree(f"{path}{_PARTIAL}")
+            system.rename(path, f"{path}{_PARTIAL}")
+            path = f"{path}{_PARTIAL}"
+        system.remove_tree(path)
 
 
 def _linked(system: System, releases: Iterable[str]) -> Iterator[str]:

@@ -19,7 +19,9 @@ SHELL = frozenset(
     "packages confined environment build untouched "
     "access deploykey mirror tree verify".split()
 )
-VERBS = frozenset("convert fallback firstboot deploy status check logs health secret setup".split())
+VERBS = frozenset(
+    "convert eject fallback firstboot deploy status check logs health secret setup".split()
+)
 TOP = frozenset("cli commands arguments options laptop_commands laptop_arguments __main__".split())
 NEUTRAL = frozenset({"errors", "__init__"})  # anyone may import these; they import nothing of ours
 
