@@ -112,7 +112,7 @@ class Frail(System):
         if self.left == 0:
             raise Cut
 
-    def write(self, *args: object, **more: object) -> None:  # type: ignore[override]
+    def write(self, *args: object, **more: object) -> None:
         self._spend()
         super().write(*args, **more)  # type: ignore[arg-type]
 
