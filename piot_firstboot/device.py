@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from piot_firstboot import locales
+from piot_firstboot import locales, overruling
 from piot_firstboot.facts import Facts, Person
 from piot_firstboot.system import System
 
@@ -45,6 +45,9 @@ def facts(system: System) -> Facts:
         groups=frozenset(system.accounts("group")),
         sudo=system.exists("/usr/sbin/visudo"),
         ssh_socket=any(system.entry(f"/etc/systemd/system/{link}") for link in _SOCKETS),
+        sshd_before=overruling.sshd_before(system),
+        sshd_includes=overruling.sshd_includes(system),
+        sudo_after=overruling.sudo_after(system),
     )
 
 

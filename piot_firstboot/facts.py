@@ -30,7 +30,9 @@ class Facts:
     `files` holds what piot.conf names on the boot partition, `imported` the keys of each
     `import_keys`; `present` names the programs and files that a rendering asks for. `people` are
     the accounts by name, `groups` all groups; `sudo` tells whether that is installed, and
-    `ssh_socket` whether systemd listens in place of sshd.
+    `ssh_socket` whether systemd listens in place of sshd. `sshd_before` names, by option in lower
+    case, the file that sets it before PioT's own is read; `sshd_includes` is unset where that never
+    is. `sudo_after` holds the rules that count after PioT's: each with its file.
     """
 
     serial: str = ""
@@ -48,6 +50,9 @@ class Facts:
     groups: frozenset[str] = frozenset()
     sudo: bool = True
     ssh_socket: bool = False
+    sshd_before: Mapping[str, str] = field(default_factory=dict)
+    sshd_includes: bool = True
+    sudo_after: tuple[tuple[str, str], ...] = ()
 
 
 def host_name(pattern: str, facts: Facts) -> str:

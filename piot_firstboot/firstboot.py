@@ -9,6 +9,7 @@ from piot_firstboot import clock, idle, intake, ledger, trial, vault, wake, wayi
 from piot_firstboot.config import Config
 from piot_firstboot.converge import (
     apply_parts,
+    cautions,
     gone_apps,
     lines,
     pending,
@@ -81,6 +82,7 @@ def plan(system: System, *, everything: bool = False) -> tuple[Report, tuple[Cha
     changes += tuple(Change("remove", f"app {app}") for app in gone)
     headline = _headline(path, changes, dry_run=True)
     notes = tuple(f"[{part.section}] cannot be applied: {bar.reason}" for part, bar in bars)
+    notes += cautions(taken.parts)
     hint = bars[0][1].hint if bars else ""
     return Report(not bars, headline, path, notes=notes, next_step=hint), changes
 
@@ -134,7 +136,7 @@ def _apply(system: System, taken: Intake, *, boot: bool, everything: bool) -> Re
         _headline(taken.path, changes, outcomes=told),
         taken.path,
         changes=tuple(map(str, changes)),
-        notes=(note,) if note else (),
+        notes=(*cautions(taken.parts), *((note,) if note else ())),
         next_step=_next(taken.path, told),
     )
     report = with_lines(report, lines(taken.config, book, outcomes))

@@ -43,7 +43,8 @@ class Part:
 
     `section` is its header (`wifi.home`); `covers` names further ones that ended up in it. `late`
     parts need the network or much time: piot-setup.service does them, not the boot. A part with an
-    `obstacle` is not applied: what was in force before stays.
+    `obstacle` is not applied: what was in force before stays. `caution` says what will not come
+    true of one that is.
     """
 
     section: str
@@ -51,6 +52,7 @@ class Part:
     late: bool = False
     covers: tuple[str, ...] = ()
     obstacle: Obstacle | None = None
+    caution: Obstacle | None = None
 
     @property
     def scope(self) -> str:

@@ -32,6 +32,8 @@ def render_config(config: Config, facts: Facts) -> tuple[Part, ...]:
             former = parts.get(part.scope)
             if former:
                 items = (*former.items, *part.items)
-                part = replace(part, items=items, obstacle=part.obstacle or former.obstacle)
+                obstacle = part.obstacle or former.obstacle
+                caution = part.caution or former.caution
+                part = replace(part, items=items, obstacle=obstacle, caution=caution)
             parts[part.scope] = part
     return tuple(parts.values())

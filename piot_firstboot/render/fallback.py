@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from piot_firstboot.config import Config
 from piot_firstboot.facts import Facts
 from piot_firstboot.items import File, Package, Symlink, Unit
-from piot_firstboot.plan import Part
+from piot_firstboot.plan import Obstacle, Part
 from piot_firstboot.render.keyfile import escaped
 from piot_firstboot.render.origin import COMMENT
 
@@ -21,6 +21,7 @@ UUID = "6f1d4c0e-5f0b-5d3c-9a86-2b8f1c7c5a3d"
 _UNITS = "/etc/systemd/system"
 _TIMER = "piot-fallback.timer"
 _MOST_SSID = 32  # bytes
+_NEEDED = "install it, then reboot: sudo apt install network-manager"
 
 
 def render(config: Config, facts: Facts) -> Iterable[Part]:
@@ -28,6 +29,9 @@ def render(config: Config, facts: Facts) -> Iterable[Part]:
     wanted = config.fallback
     if wanted is None:
         return ()
+    if facts.network != "networkmanager":
+        nobody = Obstacle("only NetworkManager can open an access point", _NEEDED)
+        return (Part("fallback", (), obstacle=nobody),)
     said = {"schema": SCHEMA, "after": wanted.wifi_ap_after}
     items = (
         # Not read from piot.conf again: a mistake there must not keep the access point closed.

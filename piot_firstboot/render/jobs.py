@@ -13,7 +13,7 @@ from piot_firstboot.errors import ApplyError
 from piot_firstboot.facts import Facts, host_name
 from piot_firstboot.items import File, Item, Symlink, Unit
 from piot_firstboot.manifest import Job
-from piot_firstboot.plan import Part
+from piot_firstboot.plan import Obstacle, Part
 from piot_firstboot.render import app_exec
 from piot_firstboot.render.origin import COMMENT
 from piot_firstboot.render.timer import add_schedule
@@ -48,7 +48,16 @@ def render(config: Config, facts: Facts) -> Iterable[Part]:
     # A name that this device cannot make is [device]'s to report; it keeps the one it has.
     with suppress(ApplyError):
         host = host_name(config.device.hostname or facts.host, facts)
+    people = {account.name for account in config.accounts} | set(facts.people)
+    people |= {f"piot-{app.name}" for app in config.apps}
     for entry in config.jobs:
+        if facts.people and entry.user not in people:
+            stranger = Obstacle(
+                f"there is no user {entry.user}",
+                f"add [user.{entry.user}] to piot.conf, or write user = root",
+            )
+            yield Part(entry.section, (), obstacle=stranger)
+            continue
         yield Part(entry.section, tuple(_items(entry, host, config.device.role or "")))
 
 

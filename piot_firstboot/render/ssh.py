@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from piot_firstboot.config import Config
 from piot_firstboot.facts import Facts
 from piot_firstboot.items import File, Item, Unit
-from piot_firstboot.plan import Part
+from piot_firstboot.plan import Obstacle, Part
 from piot_firstboot.render.origin import COMMENT
 
 # sshd takes the first value it meets, and Debian includes this directory before all else; `10`
@@ -38,6 +38,7 @@ def render(config: Config, facts: Facts) -> Iterable[Part]:
         if not ssh.password_login:
             # PAM would ask for the password in its own dialogue.
             lines.append("KbdInteractiveAuthentication no")
+    obstacle = _overruled(lines, facts)
     if lines:
         text = "\n".join((COMMENT, *lines)) + "\n"
         items.append(File(DROP_IN, text.encode(), check=("sh", "-ec", _JUDGE, "{}")))
@@ -52,4 +53,20 @@ def render(config: Config, facts: Facts) -> Iterable[Part]:
     change = "restart" if facts.ssh_socket and ssh.port is not None else "reload"
     # Named even where it shall stay as it is: sshd must notice that a drop-in has gone.
     unit = Unit("ssh.service", enabled, enabled, on_change=change, because=(DROP_IN,))
-    return (Part("ssh", (*items, unit)),)
+    return (Part("ssh", (*items, unit), obstacle=obstacle),)
+
+
+def _overruled(lines: Iterable[str], facts: Facts) -> Obstacle | None:
+    """Say which of these lines sshd would not obey."""
+    if lines and not facts.sshd_includes:
+        return Obstacle(
+            "/etc/ssh/sshd_config does not read /etc/ssh/sshd_config.d",
+            "make this its first line: Include /etc/ssh/sshd_config.d/*.conf",
+        )
+    for line in lines:
+        option = line.split()[0]
+        where = facts.sshd_before.get(option.lower())
+        if where:
+            reason = f"{where} says {option} before PioT can"
+            return Obstacle(reason, "remove that line there, then run: sudo piot apply")
+    return None

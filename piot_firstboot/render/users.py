@@ -11,7 +11,7 @@ from collections.abc import Iterable
 from piot_firstboot.config import Config
 from piot_firstboot.facts import Facts, Person
 from piot_firstboot.items import Directory, File, Item, Lines, Login
-from piot_firstboot.plan import Part
+from piot_firstboot.plan import Obstacle, Part
 from piot_firstboot.render.origin import COMMENT
 from piot_firstboot.sections.people import Account
 from piot_firstboot.values import usable_hash
@@ -30,7 +30,8 @@ _RULES = {
 def render(config: Config, facts: Facts) -> Iterable[Part]:
     """Render `[user]`, and the keys of `[ssh]`."""
     for account in config.accounts:
-        yield Part(account.section, _account(account, facts))
+        caution = _overruled(account, facts)
+        yield Part(account.section, _account(account, facts), caution=caution)
         imported = [facts.imported.get(source) for source in account.import_keys]
         # Only when all could be had: a server that is away must not take anyone's keys.
         if imported and all(imported):
@@ -38,11 +39,29 @@ def render(config: Config, facts: Facts) -> Iterable[Part]:
             yield Part(account.section, _keys(account.name, keys, facts), late=True)
 
 
+def _overruled(account: Account, facts: Facts) -> Obstacle | None:
+    """Say which rule of somebody else's lets a person become root more easily than piot.conf."""
+    sudo = _sudo(account)
+    groups = {f"%{group}" for group in (*_groups(account, sudo, facts), account.name)}
+    for path, rule in facts.sudo_after:
+        loose = "NOPASSWD" in rule if sudo == "password" else sudo == "no" and "!ALL" not in rule
+        if loose and rule.split()[0] in {account.name, "ALL", *groups}:
+            return Obstacle(
+                f"sudo = {sudo} does not hold: {path} is read later and says {rule}",
+                "remove that line, or the file",
+            )
+    return None
+
+
+def _sudo(account: Account) -> str:
+    """Return how a person may become root; with a password to ask for, it is asked for."""
+    usable = account.password or usable_hash(account.password_hash)
+    return account.sudo or ("password" if usable else "nopasswd")
+
+
 def _account(account: Account, facts: Facts) -> tuple[Item, ...]:
     """Render one person."""
-    sudo = account.sudo or (
-        "password" if account.password or usable_hash(account.password_hash) else "nopasswd"
-    )
+    sudo = _sudo(account)
     items: list[Item] = [
         Login(
             account.name,

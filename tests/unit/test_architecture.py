@@ -14,7 +14,7 @@ SHELL = frozenset(
     "ask timetable "
     "system files apply observe device state git repository release probe probation transaction "
     "journal notify report idle tls trial link profiles vault wake "
-    "clock locales "
+    "clock locales overruling "
     "converge intake ledger live perform portal accesspoint radio passwords keyserver wayin "
     "packages confined environment build untouched "
     "access deploykey mirror tree verify".split()
