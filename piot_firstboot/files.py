@@ -122,7 +122,11 @@ def relink(real: str, target: str) -> None:
     with suppress(FileNotFoundError):
         os.unlink(temp)
     os.symlink(target, temp)
-    os.rename(temp, real)
+    try:
+        os.rename(temp, real)
+    except OSError:
+        os.unlink(temp)
+        raise
     sync_directory(folder)
 
 

@@ -16,8 +16,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from piot_firstboot.errors import ApplyError
 from piot_firstboot.system import Result, System
 from tests.kit import faults
+
+Played = Callable[[System, list[str], bytes], Result]
 
 UNITS = "etc/systemd/system"
 BROKEN = "BROKEN"  # services of a release with a file of this name do not stay up
@@ -92,6 +95,16 @@ class Manager:
         for other in [u for u, text in self.running.items() if f"PartOf={unit}\n" in text]:
             self.stop(other)
 
+    def link(self, unit: str, *, on: bool) -> None:
+        """Enable or disable a unit as its [Install] says."""
+        for target in re.findall(r"(?m)^WantedBy=(\S+)", self.text(unit)):
+            link = self.root / UNITS / f"{target}.wants" / unit
+            if on and not link.is_symlink():
+                link.parent.mkdir(parents=True, exist_ok=True)
+                link.symlink_to(f"/usr/lib/systemd/system/{unit}")
+            elif not on:
+                link.unlink(missing_ok=True)
+
     def show(self, unit: str) -> dict[str, str]:
         """Return the properties of a unit."""
         text = self.load(unit)
@@ -125,9 +138,12 @@ class Manager:
         return self.loaded.get(unit, "")
 
     def text(self, unit: str) -> str:
-        """Return a unit's text on disk, drop-ins after it."""
-        folder = self.root / UNITS
-        paths = [folder / unit, *sorted(folder.glob(f"{unit}.d/*.conf"))]
+        """Return a unit's text on disk, the system's behind ours, drop-ins after it."""
+        folder, system = self.root / UNITS, self.root / "usr/lib/systemd/system"
+        names = (unit, re.sub(r"@.+(?=\.)", "@", unit))
+        places = [place / name for name in names for place in (folder, system)]
+        there = [path for path in places if path.is_file()]
+        paths = [*there[:1], *sorted(folder.glob(f"{unit}.d/*.conf"))]
         return "".join(path.read_text() for path in paths if path.is_file())
 
     def _pull(self, target: str) -> None:
@@ -151,9 +167,10 @@ def release(text: str) -> str:
 class Booted(System):
     """A `System` for a tree that counts as live; systemd's programs are played by `Manager`."""
 
-    def __init__(self, root: Path) -> None:
+    def __init__(self, root: Path, played: Mapping[str, Played] | None = None) -> None:
         super().__init__(str(root))
         self.live = True
+        self._played = {**_PLAYED, **(played or {})}
 
     def run(
         self,
@@ -166,15 +183,15 @@ class Booted(System):
         on_line: Callable[[str], None] | None = None,
     ) -> Result:
         """Run a command; what needs a running machine is played."""
-        played = _PLAYED.get(argv[0])
+        played = self._played.get(argv[0])
         if played is None:
             return super().run(
                 argv, stdin=stdin, timeout=timeout, env=env, check=check, on_line=on_line
             )
         faults.change("command", " ".join(argv))
-        result = played(self, list(argv[1:]))
+        result = played(self, list(argv[1:]), stdin)
         if check and result.code:
-            raise AssertionError(f"{argv}: {result.err}")
+            raise ApplyError(f"{argv[0]}: {result.reason}")
         return result
 
 
@@ -182,12 +199,13 @@ def reboot(root: Path) -> None:
     """Take from a tree what a power cut takes, and start what the boot starts."""
     shutil.rmtree(root / "run", ignore_errors=True)
     manager = Manager(root)
-    for link in sorted((root / UNITS / "multi-user.target.wants").glob("*")):
-        manager.start(link.name)
+    for target in ("multi-user", "timers"):
+        for link in sorted((root / UNITS / f"{target}.target.wants").glob("*")):
+            manager.start(link.name)
     manager.save()
 
 
-def _systemctl(system: System, words: list[str]) -> Result:
+def _systemctl(system: System, words: list[str], stdin: bytes) -> Result:
     """Play systemctl."""
     flags = [word for word in words if word.startswith("-")]
     plain = [word for word in words if not word.startswith("-")]
@@ -216,7 +234,11 @@ def _systemctl(system: System, words: list[str]) -> Result:
         state = [manager.show(name) for name in names]
         kind = "UnitFileState" if verb == "is-enabled" else "ActiveState"
         return Result(0, "".join(f"{one[kind]}\n" for one in state), "")
-    elif verb not in ("enable", "disable", "kill", "list-units", "list-timers"):
+    elif verb in ("enable", "disable"):
+        for name in names:
+            faults.change("unit", f"{verb} {name}")
+            manager.link(name, on=verb == "enable")
+    elif verb not in ("kill", "list-units", "list-timers"):
         raise AssertionError(f"systemctl {verb} is not played: {words}")
     manager.save()
     return Result(1 if trouble else 0, "", trouble)
@@ -258,13 +280,13 @@ def _show(manager: Manager, words: list[str]) -> Result:
     return Result(0, "\n".join(blocks), "")
 
 
-def _nothing(system: System, words: list[str]) -> Result:
+def _nothing(system: System, words: list[str], stdin: bytes) -> Result:
     """Play a program that has nothing to say."""
     return Result(0, "", "")
 
 
 # `sync` flushes the developer's whole disk; a killed process loses nothing that was written.
-_PLAYED: dict[str, Callable[[System, list[str]], Result]] = {
+_PLAYED: dict[str, Played] = {
     "systemctl": _systemctl,
     "systemd-analyze": _nothing,
     "systemd-run": _nothing,

@@ -23,17 +23,22 @@ import traceback
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
 ACTION_SECONDS = 120  # no action of these tests takes a tenth of that
 _COMMAND = "command"
-# What a full, failing or read-only disk refuses. A lock and a command need no space by themselves.
+_MOMENT = 0.05  # seconds; what subprocess sleeps at most while it waits for a child
+# What a failing disk refuses, and what of that a full and a read-only one let pass.
 _DISK = frozenset(
     "open write pwrite fsync rename symlink link unlink mkdir rmdir chown chmod truncate".split()
 )
+_PASSES = {
+    errno.ENOSPC: frozenset("pwrite unlink rmdir chown chmod truncate".split()),
+    errno.EROFS: frozenset({"fsync"}),
+}
 
 
 # Functions that do the same to a disk.
@@ -82,6 +87,7 @@ class Fail:
     code: int
     count: int | None = None
     below: str = "/"  # only what lies there
+    but: str = "\0"  # and not there
 
     def hits(self, point: Point) -> bool:
         """Tell whether the change at this point is refused."""
@@ -92,7 +98,9 @@ class Fail:
             verbs = ("fetch", "init", "read-tree", "checkout-index")
             words = point.what.split()
             return words[0] == "git" and self.below in point.what and any(v in words for v in verbs)
-        return point.name in _DISK and f"{point.what}/".startswith(self.below)
+        place = f"{point.what}/"
+        refused = point.name in _DISK - _PASSES.get(self.code, frozenset())
+        return refused and place.startswith(self.below) and self.but not in place
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,10 +169,13 @@ def _become(action: Callable[[], None], plan: Stop | Fail | None, log: Path, lat
 def _jump(later: float) -> None:
     """Let the child's clocks run ahead by what it sleeps."""
     ahead = [later]
-    real_time, real_monotonic = time.time, time.monotonic
+    real_time, real_monotonic, real_sleep = time.time, time.monotonic, time.sleep
 
     def sleep(seconds: float) -> None:
-        ahead[0] += seconds
+        if seconds > _MOMENT:
+            ahead[0] += seconds
+        else:
+            real_sleep(seconds)
 
     time.sleep = sleep
     time.time = lambda: real_time() + ahead[0]
@@ -345,12 +356,13 @@ def kill(
     judge: Callable[[Path], None],
     *,
     step: int = 1,
+    meanwhile: Callable[[Path], None] = lambda root: None,
 ) -> Matrix:
     """Stop an action on copies of a tree at each point, run again, judge what that made of it.
 
     Each of `again` is a way to go on (after a reboot, or at once) and is tried from each tree;
-    trees that a stop left alike are tried once. `judge` raises AssertionError. With `step` only
-    each step-th point is taken, first and last included.
+    trees that a stop left alike are tried once. `meanwhile` judges what the stop left, `judge` the
+    end; both raise AssertionError. With `step` only each step-th point is taken.
     """
     points = _undisturbed(tree, scratch, act)
     matrix = Matrix(points)
@@ -367,6 +379,11 @@ def kill(
             if digest in matrix.trees:
                 continue
             matrix.trees.add(digest)
+            try:
+                meanwhile(root)
+            except AssertionError as error:
+                matrix.wrong.append(f"{where}: {error}\n{done.said}")
+                continue
             for go_on in again:
                 retried = copy(root, scratch / "again")
                 _go_on(matrix, where, retried, go_on, judge)
@@ -388,17 +405,20 @@ def refuse(
 ) -> Matrix:
     """Let the disk refuse from each point on; judge after the disk was repaired and it ran again.
 
-    `below` limits that to a directory of the tree. `meanwhile` judges the tree before the repair.
-    The action must end by itself, and without a traceback.
+    `below` limits that to a directory of the tree; /run is in memory, and never refuses.
+    `meanwhile` judges the tree before the repair. The action must end by itself, and without a
+    traceback.
     """
     points = _undisturbed(tree, scratch, act)
     inside = f"{scratch / 'refused'}{below}".rstrip("/") + "/"
     place = f"{scratch / 'undisturbed'}{below}".rstrip("/") + "/"
-    hit = [p for p in points if Fail(0, code, below=place).hits(p)]
+    memory = f"{scratch / 'refused'}/run/"
+    plan = Fail(0, code, count, place, f"{scratch / 'undisturbed'}/run/")
+    hit = [p for p in points if replace(plan, count=None).hits(p)]
     matrix = Matrix(tuple(hit))
     for point in [*hit[::step], *(hit[-1:] if step > 1 else ())]:
         root = copy(tree, scratch / "refused")
-        plan = Fail(point.number, code, count, inside)
+        plan = Fail(point.number, code, count, inside, memory)
         done = run(lambda root=root: act(root), plan)  # type: ignore[misc]
         matrix.cases += 1
         where = f"{errno.errorcode[code]} from {_short(point, root)} on"

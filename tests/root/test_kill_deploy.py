@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import subprocess
 from collections.abc import Callable
@@ -9,7 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from piot_firstboot import deploy, journal, repository, state
+from piot_firstboot import deploy, journal, state
+from piot_firstboot.errors import ApplyError
 from tests.kit import faults
 from tests.kit.booted import BROKEN, Booted, Manager, reboot, release
 from tests.kit.git_repo import Repo
@@ -63,8 +65,8 @@ def act(root: Path) -> None:
     journal.recent = lambda *args, **named: ()
     try:
         print(deploy.deploy(Booted(root), APP))
-    except (repository.Unreachable, repository.Missing) as error:
-        print(error)
+    except (ApplyError, OSError) as error:
+        print(f"ended by {type(error).__name__}: {error}")  # as the command line does
 
 
 def after_a_reboot(root: Path) -> None:
@@ -95,8 +97,9 @@ def judged(commits: list[str], good: bool) -> Callable[[Path], None]:
         failure = record.failure(commits[-1])
         assert (failure is None) == good and (good or failure.deterministic), record  # type: ignore[union-attr]
         units_are(root, right)
-        left = {path.name for path in (root / OWN).iterdir()}
-        assert not {name for name in left if name.endswith((".new", ".piot", ".partial"))}, left
+        unfinished = (".new", ".piot", ".partial", ".index")
+        left = [path for path in root.rglob("*") if path.name.endswith(unfinished)]
+        assert not left, left
         assert set(system.names(f"/{OWN}/releases")) == {right, *record.good}
         fsck = ["git", f"--git-dir={root / OWN}/mirror.git", "fsck", "--strict"]
         done = subprocess.run(fsck, capture_output=True, text=True, check=False)
@@ -147,4 +150,34 @@ def test_stopped_anywhere_it_converges(
     ways = (after_a_reboot, at_once)
     matrix = faults.kill(root, memory, act, ways, judged(commits, good), step=step)
     tell(f"deploy of a commit ({name}): {matrix}")
+    matrix.check()
+
+
+def served(root: Path) -> None:
+    """Check that the app serves: a disk that refuses stops nothing that runs."""
+    running = Manager.of(root).running
+    text = running.get("piot-garden-web.service", "")
+    assert text, f"only {sorted(running)} runs"
+    assert (root / OWN / "releases" / release(text)).is_dir(), "what runs has lost its files"
+
+
+REFUSALS = {
+    "full": (errno.ENOSPC, None),
+    "failing": (errno.EIO, 1),
+    "read-only": (errno.EROFS, None),
+}
+
+
+@pytest.mark.parametrize("name", REFUSALS)
+@pytest.mark.parametrize("step", [pytest.param(2, marks=pytest.mark.slow), 41])
+def test_a_disk_that_refuses_costs_only_time(
+    memory: Path, name: str, step: int, tell: Callable[[str], None]
+) -> None:
+    code, count = REFUSALS[name]
+    root, commits = tree(memory, CASES["good"][0])
+    judge = judged(commits, good=True)
+    matrix = faults.refuse(
+        root, memory, act, act, judge, code=code, count=count, step=step, meanwhile=served
+    )
+    tell(f"deploy on a disk that is {name}: {matrix}")
     matrix.check()
