@@ -185,7 +185,10 @@ class Fleet:
 
 @dataclass(frozen=True, slots=True)
 class Manifest:
-    """One app. `secrets` is every secret that the device must have, those of units included."""
+    """One app. `secrets` is every secret that the device must have, those of units included.
+
+    `source` is the file that declares it, from the top of the repository.
+    """
 
     name: str
     env: Pairs
@@ -198,3 +201,4 @@ class Manifest:
     update: Update = field(default_factory=Update)
     health: JournalRule | None = None
     fleet: Fleet = field(default_factory=Fleet)
+    source: str = ".piot.yaml"

@@ -43,13 +43,18 @@ __all__ = [
     "Update",
     "Variable",
     "When",
+    "judge",
     "parse",
 ]
 
 
 def parse(data: bytes, source: str = ".piot.yaml") -> Manifest:
     """Read and judge a manifest; raises ConfigError with every problem in it."""
-    reading = read(data, source)
+    return judge(read(data, source))
+
+
+def judge(reading: Reading) -> Manifest:
+    """Judge what was read; raises ConfigError with every problem, those of reading it included."""
     try:
         manifest = _manifest(reading) if reading.root is not None else None
     except Enough:
@@ -89,6 +94,7 @@ def _manifest(reading: Reading) -> Manifest | None:
         update=appblocks.update(top),
         health=appblocks.journal(reader, rule) if rule else None,
         fleet=appblocks.fleet(reader, top),
+        source=reading.source,
     )
     references.judge(reader, top)
     return None if reading.problems else manifest

@@ -10,19 +10,18 @@ import json
 import re
 from collections.abc import Iterable
 
-from piot_firstboot import build, repository, untouched, vault
+from piot_firstboot import build, repository, source, untouched, vault
 from piot_firstboot.errors import ApplyError
 from piot_firstboot.errors import Lacking as Lacking
 from piot_firstboot.errors import Unfit as Unfit
 from piot_firstboot.items import File, Item
-from piot_firstboot.manifest import Manifest, parse
+from piot_firstboot.manifest import Manifest
 from piot_firstboot.programs import SYSTEMD, program_finder
 from piot_firstboot.render.app_units import Release, render_app
 from piot_firstboot.render.device import SAID
 from piot_firstboot.state import folder
 from piot_firstboot.system import System
 
-MANIFEST = ".piot.yaml"
 _PARTIAL = ".partial"
 
 
@@ -59,12 +58,15 @@ def manifest(system: System, app: str, commit: str) -> Manifest:
 
 
 def _manifest(system: System, directory: str, commit: str) -> Manifest:
-    path = f"{directory}/{MANIFEST}"
-    there = system.entry(path)
-    if there is None or there.kind != "file":
-        hint = "write one, see piot check --help; it lies at the top of the repository"
-        raise Unfit(f"commit {commit[:12]} has no {MANIFEST}", hint)
-    return parse(system.read(path) or b"", MANIFEST)
+    def contents(name: str) -> bytes | None:
+        there = system.entry(f"{directory}/{name}")
+        return system.read(f"{directory}/{name}") if there and there.kind == "file" else None
+
+    found = source.read(contents)
+    if found is None:
+        hint = "write one with piot init; it lies at the top of the repository"
+        raise Unfit(f"commit {commit[:12]} has no {source.MANIFEST}", hint)
+    return found
 
 
 def render(
@@ -80,13 +82,14 @@ def render(
         app=app,
         commit=commit,
         path=path,
+        manifest_path=declared.source,
         hostname=hostname(system),
         role=role(system),
         systemd=systemd_version(system),
         resolve=program_finder(system, path),
         plain=vault.plain(system),
     )
-    items = render_app(declared, release, run_commit_jobs=run_commit_jobs)
+    items = render_app(declared, release, source=declared.source, run_commit_jobs=run_commit_jobs)
     return untouched.keep(system, declared, release, items)
 
 

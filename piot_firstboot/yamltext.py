@@ -108,14 +108,8 @@ class Reading:
 def read(data: bytes, source: str) -> Reading:
     """Read one YAML document. `root` is None when the text cannot be used at all."""
     reading = Reading(source)
-    text = _decode(data, reading)
+    text = decode(data, reading)
     if text is None:
-        return reading
-    reading.lines = _BREAK.split(text)
-    bad = _UNPRINTABLE.search(text)
-    if bad:
-        place = _place_of(text, bad.start())
-        reading.problem(place, f"the character U+{ord(bad[0]):04X} may not stand in a YAML file")
         return reading
     try:
         reading.root = _parse(text, reading)
@@ -136,8 +130,8 @@ def _parse(text: str, reading: Reading) -> Node | None:
     return None
 
 
-def _decode(data: bytes, reading: Reading) -> str | None:
-    """Return the text of the file, or None with the reason noted."""
+def decode(data: bytes, reading: Reading) -> str | None:
+    """Return the text of a file and keep its lines, or None with the reason noted."""
     nowhere = Place(0, 0)
     if len(data) > MAX_BYTES:
         size = f"{len(data) // 1024} KiB"
@@ -147,13 +141,20 @@ def _decode(data: bytes, reading: Reading) -> str | None:
         reading.problem(nowhere, "the file is UTF-16", "save it as UTF-8")
         return None
     try:
-        return data.decode("utf-8").removeprefix("\ufeff")
+        text = data.decode("utf-8").removeprefix("\ufeff")
     except UnicodeDecodeError as error:
         before = data[: error.start].decode("utf-8")
         place = _place_of(before, len(before))
         reading.lines = [s.decode("utf-8", "replace") for s in data.splitlines()]
         reading.problem(place, "the file is not UTF-8", "save it as UTF-8")
         return None
+    reading.lines = _BREAK.split(text)
+    bad = _UNPRINTABLE.search(text)
+    if bad:
+        place = _place_of(text, bad.start())
+        reading.problem(place, f"the character U+{ord(bad[0]):04X} may not stand in this file")
+        return None
+    return text
 
 
 def _place_of(text: str, index: int) -> Place:

@@ -155,6 +155,19 @@ def test_what_cannot_run_is_refused_before_anything_is_touched(
     assert not (device.root / UNITS).exists() and device.releases() == []
 
 
+def test_a_procfile_stands_in_for_a_manifest(device: Device) -> None:
+    device.repo.commit(
+        {".piot.yaml": None, "Procfile": "web: ./web.sh\ncron1: 5 4 * * * ./web.sh\n"}
+    )
+    assert device.deploy().ok
+    assert "\nSourcePath=/var/lib/piot/apps/garden/releases/" in device.unit()
+    assert "/Procfile\n" in device.unit() and "Made by PioT from Procfile of" in device.unit()
+    timer = (device.root / UNITS / "piot-garden-cron1.timer").read_text()
+    assert "OnCalendar=*-*-* 04:05:00\n" in timer
+    device.repo.commit({"Procfile": "web: ./web.sh 'open\n"})
+    assert "Procfile:1:15: run: this quote is never closed" in device.deploy().text
+
+
 def test_a_program_without_its_bit_is_explained(device: Device) -> None:
     (device.repo.work / "web.sh").chmod(0o644)
     device.repo.git("add", "--all")
