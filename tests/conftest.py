@@ -50,6 +50,8 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     for item in items:
         if _folder(item) in ("deb", "machine"):
             item.add_marker(_folder(item))
+        # Workers share out files; of a machine that lives through a file, each release is one.
+        item.add_marker(pytest.mark.xdist_group(_group(item)))
         # Continuous integration must fail rather than pass for want of a machine.
         if item.get_closest_marker("machine") and not _can_boot() and "CI" not in os.environ:
             item.add_marker(pytest.mark.skip(reason="needs root, systemd-nspawn and mmdebstrap"))
@@ -142,9 +144,19 @@ def _wanted(config: pytest.Config, item: pytest.Item) -> bool:
     """Tell whether --quick and --release leave a test in."""
     if config.getoption("--quick") and any(map(item.get_closest_marker, SLOW)):
         return False
+    wanted = config.getoption("--release") or roots.RELEASES
+    return not _releases(item) or not set(_releases(item)).isdisjoint(wanted)
+
+
+def _group(item: pytest.Item) -> str:
+    """Name what has to run in one worker."""
+    return "-".join([_folder(item), item.path.stem, *_releases(item)])
+
+
+def _releases(item: pytest.Item) -> list[str]:
+    """Name the releases that a test runs on, if it asks for any."""
     spec = getattr(item, "callspec", None)
-    releases = {value for value in spec.params.values() if value in roots.RELEASES} if spec else ()
-    return not releases or not releases.isdisjoint(config.getoption("--release") or roots.RELEASES)
+    return [value for value in spec.params.values() if value in roots.RELEASES] if spec else []
 
 
 def _can_boot() -> bool:

@@ -1,5 +1,6 @@
 """Debian roots to boot or to build in, made once by mmdebstrap, kept as layers in the cache."""
 
+import os
 import shutil
 import subprocess
 from collections.abc import Callable, Iterator, Sequence
@@ -106,9 +107,17 @@ def bootstrap(release: str, part: Path) -> None:
     argv = ["mmdebstrap", "--mode=root", "--variant=apt", "--format=directory"]
     argv += [f"--include={','.join(PACKAGES)}", release, str(part)]
     log = part.with_name(f"{release}.log")
+    # Else what Debian's Python compiles in there goes to a directory named after ours.
+    environment = {k: v for k, v in os.environ.items() if not k.startswith("PYTHON")}
     with log.open("w") as file:
         code = subprocess.run(
-            argv, stdin=subprocess.DEVNULL, stdout=file, stderr=file, timeout=1800, check=False
+            argv,
+            env=environment,
+            stdin=subprocess.DEVNULL,
+            stdout=file,
+            stderr=file,
+            timeout=1800,
+            check=False,
         ).returncode
     if code:
         end = "\n".join(log.read_text(errors="replace").splitlines()[-25:])
