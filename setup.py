@@ -38,7 +38,9 @@ def tree(target: str, source: str) -> list[tuple[str, list[str]]]:
 # knows nothing of debian/: so the released deb and the quick one cannot differ. Relative targets
 # are below /usr; the absolute one is a directory that cloud-init alone decides.
 DATA = [
-    files("lib/systemd/system", "units/*.service", "units/*.timer", "units/*.socket"),
+    files("lib/systemd/system", *(f"units/*.{k}" for k in ("service", "timer", "path", "socket"))),
+    files("lib/systemd/system/piot-.service.d", "units/piot-.service.d/*.conf"),
+    files("lib/systemd/system/piot-.timer.d", "units/piot-.timer.d/*.conf"),
     files("lib/systemd/system-preset", "units/*.preset"),
     files("share/piot/cloud-init", "cloud-init/part_handler.py"),
     files("share/doc/piot/cloud-init", "cloud-init/vendor-data", "cloud-init/user-data"),

@@ -104,6 +104,48 @@ def parser() -> ArgumentParser:
     app_argument(verb, "needed when there are several")
     root_option(verb)
 
+    verb = add_verb(verbs, "hold", commands.hold, "deploy nothing newer until `piot resume`")
+    verb.description = (
+        "What runs goes on, and is mended when it drifts; commits that come wait. Without APP:\n"
+        "every app. The reason is shown by `piot status`."
+    )
+    verb.epilog = 'example: sudo piot hold garden --reason "the roof is open"'
+    app_argument(verb, "only this one")
+    verb.add_argument("--reason", metavar="TEXT", default="", help="why, for whoever asks")
+    root_option(verb)
+
+    verb = add_verb(verbs, "resume", commands.resume, "end a hold, and look for newer commits")
+    verb.epilog = "example: sudo piot resume garden"
+    app_argument(verb, "only this one")
+    root_option(verb)
+
+    verb = add_verb(verbs, "why", commands.why, "explain the last commit that does not run")
+    verb.description = (
+        "Its commit, the unit that failed and its last lines, what was restored, when it is tried\n"
+        "again, and what to do."
+    )
+    verb.epilog = "example: sudo piot why garden"
+    app_argument(verb, "only this one")
+    verb.add_argument("--json", action="store_true", help="for programs")
+
+    verb = add_verb(verbs, "usb", commands.usb, "deploy from the git bundles on a USB stick")
+    verb.description = (
+        "Looks on a device, or in a directory, for APP.bundle and piot/APP.bundle of the apps for\n"
+        "which piot.conf says usb = yes. piot-usb@.service runs it when a stick is plugged in."
+    )
+    verb.epilog = "example: sudo piot usb /dev/sda1"
+    verb.add_argument("device", metavar="DEVICE", help="a block device, or a directory")
+    root_option(verb)
+
+    verb = add_verb(verbs, "bootguard", commands.bootguard, "count boots without a healthy report")
+    verb.description = (
+        "What piot-bootguard.service runs early in a boot while a release is not proven by one.\n"
+        "Three boots in a row without a healthy report bring the release before back; three more\n"
+        "are followed by safe mode: apps are off."
+    )
+    verb.epilog = "example: systemctl status piot-bootguard"
+    root_option(verb)
+
     verb = add_verb(verbs, "status", commands.status, "show what runs, and why not something newer")
     verb.epilog = "example: sudo piot status --json | jq .apps[].commit"
     app_argument(verb, "only this one")

@@ -94,15 +94,10 @@ def fallback(args: Namespace) -> int:
 
 def deploy(args: Namespace) -> int:
     """Deploy one app, or all."""
-    from piot_firstboot import deploy, state
-    from piot_firstboot.errors import ApplyError
+    from piot_firstboot import deploy
 
     system = _system(args, "deploy")
-    apps = (args.app,) if args.app else state.apps(system)
-    if not apps:
-        hint = "add [app] repo = … to piot.conf, then run: sudo piot apply"
-        raise ApplyError("there is no app on this device", hint)
-    return _each(apps, lambda app: deploy.deploy(system, app))
+    return _each(_apps(system, args.app), lambda app: deploy.deploy(system, app))
 
 
 def rollback(args: Namespace) -> int:
@@ -162,6 +157,56 @@ def eject(args: Namespace) -> int:
     return 0
 
 
+def hold(args: Namespace) -> int:
+    """Keep apps as they are."""
+    from piot_firstboot import hold
+
+    system = _system(args, "hold")
+    for app in _apps(system, args.app):
+        print(hold.hold(system, app, args.reason))
+    return 0
+
+
+def resume(args: Namespace) -> int:
+    """Let apps go on."""
+    from piot_firstboot import hold
+
+    system = _system(args, "resume")
+    for app in _apps(system, args.app):
+        print(hold.resume(system, app))
+    return 0
+
+
+def why(args: Namespace) -> int:
+    """Explain why something newer does not run."""
+    from piot_firstboot import why
+
+    system = _system(args, "why", reads=True)
+    answers = tuple(why.explain(system, app) for app in _apps(system, args.app))
+    print(why.as_json(answers) if args.json else why.as_text(answers))
+    return 0
+
+
+def usb(args: Namespace) -> int:
+    """Deploy from the bundles on a stick."""
+    from piot_firstboot import deploy, stick
+    from piot_firstboot.notify import say
+
+    system = _system(args, "usb")
+    with stick.opened(system, args.device) as bundles:
+        if not bundles:
+            say(f"{args.device}: no bundle for an app with usb = yes")
+        return _each(tuple(bundles), lambda app: deploy.deploy(system, app, bundle=bundles[app]))
+
+
+def bootguard(args: Namespace) -> int:
+    """Count boots without a healthy report."""
+    from piot_firstboot import bootguard
+
+    bootguard.watch(_system(args, "bootguard"))
+    return 0
+
+
 def run(args: Namespace) -> int:
     """Run a job."""
     from piot_firstboot import logs
@@ -215,6 +260,18 @@ def _system(args: Namespace, verb: str, *, reads: bool = False) -> System:
     if not reads and os.geteuid() != 0:
         raise PermissionError(1, "", f"piot {verb} changes the system")
     return System(getattr(args, "root", "/"))
+
+
+def _apps(system: System, app: str | None) -> tuple[str, ...]:
+    """Return the app that was named, or all there are; raises ApplyError when there is none."""
+    from piot_firstboot import state
+    from piot_firstboot.errors import ApplyError
+
+    apps = (state.source(system, app).name,) if app else state.apps(system)
+    if not apps:
+        hint = "add [app] repo = … to piot.conf, then run: sudo piot apply"
+        raise ApplyError("there is no app on this device", hint)
+    return apps
 
 
 def _one_app(system: System, app: str | None) -> tuple[str, ...]:

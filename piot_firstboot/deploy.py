@@ -7,72 +7,127 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 
-from piot_firstboot import access, idle, notify, report, repository, state, tls
+from piot_firstboot import (
+    access,
+    gate,
+    guard,
+    idle,
+    notify,
+    orders,
+    release,
+    report,
+    repository,
+    state,
+    tls,
+    verdict,
+    wake,
+)
 from piot_firstboot.errors import ApplyError
 from piot_firstboot.system import System
-from piot_firstboot.transaction import (
-    BY_HAND,
-    Outcome,
-    advance,
-    fail,
-    reconcile,
-    recover,
-    roll_back,
-)
+from piot_firstboot.transaction import Outcome, advance, reconcile, recover, roll_back
 
 _TRIES = "/run/piot/tries"  # how often in a row the remote did not answer, per app
 _PATIENCE = (1, 2, 4, 8, 15, 30)  # seconds between the first questions after a boot
 _JUST_BOOTED = 600.0  # seconds
 
 
-def deploy(system: System, app: str) -> Outcome:
+def deploy(system: System, app: str, *, bundle: str = "") -> Outcome:
     """Bring the app to the tip of its ref, or leave what runs and say why.
 
-    Raises Unreachable and Missing, after asking systemd to start the unit again soon, and
-    ApplyError when another deploy of the app is at work.
+    With a `bundle`, that is read instead of the repository, this once. Raises Unreachable and
+    Missing, after asking systemd to start the unit again soon, and ApplyError when another deploy
+    of the app is at work.
     """
     origin = state.source(system, app)
+    if bundle:
+        origin = replace(origin, repo=system.path(bundle))
     with _locked(system, app):
-        record = recover(system, state.load(system, app))
+        record = state.load(system, app)
+        if not guard.safe(system):
+            record = recover(system, record, origin)
+            gate.prove(system, record)
         tip = _ask(system, origin)
-        if tip.commit == record.commit:
-            reconcile(system, record)
-            outcome = Outcome(True, f"{app}: {tip.commit[:12]} is deployed and the newest")
-        else:
-            failure = record.failure(tip.commit)
-            if failure and failure.waits(time.time()):
-                outcome = Outcome(True, _waiting(app, failure))
-            else:
-                outcome = advance(system, record, origin, tip)
-                report.refresh(system, report.log(system))
+        outcome = _answer(system, record, origin, tip)
         failure = state.load(system, app).failure(tip.commit)
-        if failure is None or failure.deterministic:
+        if not bundle and (failure is None or failure.deterministic):
             _settle(system, origin, tip)
+        if outcome.again is not None:
+            _look_again(system, origin, outcome.again)
         return outcome
+
+
+def _answer(
+    system: System, record: state.Record, origin: state.Source, tip: repository.Tip
+) -> Outcome:
+    """Do what the tip of the ref asks for: nothing, mend, wait or deploy."""
+    app, safe = record.app, guard.safe(system)
+    if tip.commit == record.commit:
+        if safe:
+            return Outcome(True, f"{app}: {guard.words(safe)}")
+        if record.ready:
+            # The branch went back to what runs.
+            record = state.save(system, replace(record, ready="", until=0.0, note=""))
+            release.prune(system, app, record.kept)
+        reconcile(system, record)
+        return Outcome(True, f"{app}: {tip.commit[:12]} is deployed and the newest")
+    if hold := state.held(system, app):
+        return Outcome(True, f"{app}: {tip.commit[:12]} is not deployed; {hold.words(app)}")
+    said = orders.by_tags(tip.orders, tip.commit)
+    if said.word != "now":
+        return Outcome(True, f"{app}: {tip.commit[:12]} is not deployed; {said.why}")
+    failure = record.failure(tip.commit)
+    if failure and failure.waits(time.time()) and _as_then(system, failure):
+        return Outcome(True, _waiting(app, failure))
+    if safe:
+        # What comes may mend what brought the device here. Other apps get their chance, too.
+        restart(system, but=app)
+        record = recover(system, record, origin)
+    outcome = advance(system, record, origin, tip)
+    report.refresh(system, report.log(system))
+    return outcome
+
+
+def _as_then(system: System, failure: state.Failure) -> bool:
+    """Tell whether a commit would be rendered and judged under what it failed under."""
+    bases = (verdict.basis(system, refused=refused) for refused in (True, False))
+    return failure.basis in ("", *bases)
 
 
 def rollback(system: System, app: str) -> Outcome:
     """Go back to the release before, and do not deploy the present commit again by itself."""
-    state.source(system, app)
+    origin = state.source(system, app)
     with _locked(system, app):
-        record = recover(system, state.load(system, app))
+        restart(system, but=app)
+        record = recover(system, state.load(system, app), origin)
         if not record.good:
             raise ApplyError("there is no earlier release to go back to")
         left = record.commit
         record = replace(record, commit=record.good[0], good=record.good[1:], target=left)
-        outcome = roll_back(system, fail(record, left, BY_HAND, final=True))
+        record = verdict.left(record, left, verdict.BY_HAND, "by hand")
+        outcome = roll_back(system, record, origin)
         report.refresh(system, report.log(system))
         return outcome
 
 
 def forgive(system: System, app: str) -> tuple[str, ...]:
-    """Take every commit of an app off the bad list; return those that were on it."""
+    """Take every commit of an app off the bad list; return those that were on it.
+
+    Safe mode ends, for every app.
+    """
     state.source(system, app)
+    restart(system, but=app)
     with _locked(system, app):
         record = state.load(system, app)
         if record.bad:
             state.save(system, record.forgiven())
         return tuple(failure.commit for failure in record.bad)
+
+
+def restart(system: System, *, but: str) -> None:
+    """End safe mode, and let every app but one, which is being seen to, run again."""
+    if guard.leave(system):
+        notify.say("safe mode ends")
+        wake.start(system, (app for app in state.apps(system) if app != but))
 
 
 def _settle(system: System, origin: state.Source, tip: repository.Tip) -> None:
@@ -138,6 +193,19 @@ def _ask_again(system: System, origin: state.Source) -> None:
     system.run(("systemd-run", *timer, *name, "systemctl", "start", "--no-block", unit))
 
 
+def _look_again(system: System, origin: state.Source, wait: float) -> None:
+    """Let systemd start the unit after a time, and have it not be satisfied by the idle poll."""
+    if not system.live:
+        return
+    name, unit = f"piot-due-{origin.name}", f"piot-deploy@{origin.name}.service"
+    system.run(("systemctl", "stop", f"{name}.timer"))
+    timer = (f"--on-active={max(1, round(wait))}", "--timer-property=AccuracySec=1s", "--quiet")
+    then = f"--property=ExecStartPost=/usr/bin/systemctl start --no-block {unit}"
+    what = (f"--unit={name}", f"--description=Go on with {unit}", "--collect", then)
+    stamp = f"{idle.POLL_STAMP}/{origin.name}"
+    system.run(("systemd-run", *timer, *what, "/usr/bin/rm", "-f", stamp))
+
+
 def _uptime(system: System) -> float:
     """Return the seconds since boot."""
     return float((system.read("/proc/uptime") or b"inf").split()[0])
@@ -157,7 +225,5 @@ def _locked(system: System, app: str) -> Iterator[None]:
 
 def _waiting(app: str, failure: state.Failure) -> str:
     """Say why a commit is not tried now."""
-    text = f"{app}: {failure.commit[:12]} failed before and is not tried now; "
-    if failure.deterministic:
-        return f"{text}waiting for a new commit or: sudo piot retry {app}"
-    return f"{text}next try in {max(1, round((failure.after - time.time()) / 60))} min"
+    when = verdict.when(failure, time.time(), app)
+    return f"{app}: {failure.commit[:12]} failed before and is not tried now; {when}"

@@ -1,7 +1,7 @@
 """Files on the real file system: whole or not at all, and lasting over a power cut.
 
-rename(2) is the only commit point. These are the primitives of `System`, which alone calls them;
-paths here are real ones, the root already joined in front.
+rename(2) is the only commit point. These are the primitives of `System`, which alone calls those
+that write; paths here are real ones, the root already joined in front.
 """
 
 from __future__ import annotations
@@ -137,3 +137,24 @@ def sync_directory(folder: str) -> None:
         os.fsync(fd)
     finally:
         os.close(fd)
+
+
+def space(real: str) -> tuple[int, int]:
+    """Return how many bytes and how many files more the file system below a path takes."""
+    found = os.statvfs(real)
+    # Some file systems make inodes as they go, and say 0 of 0.
+    files = found.f_favail if found.f_files else 1 << 62
+    return found.f_bavail * found.f_frsize, files
+
+
+def usage(real: str) -> tuple[int, int]:
+    """Return the bytes that a tree occupies, and its files; those that other trees share, not."""
+    size = count = 0
+    for folder, _, names in os.walk(real):
+        for name in (".", *names):
+            with suppress(FileNotFoundError):
+                st = os.lstat(f"{folder}/{name}")
+                if name == "." or st.st_nlink == 1:
+                    size += st.st_blocks * 512
+                    count += 1
+    return size, count

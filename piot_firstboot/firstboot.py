@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import replace
 
-from piot_firstboot import clock, idle, intake, ledger, trial, vault, wake, wayin
+from piot_firstboot import clock, guard, idle, intake, ledger, state, trial, vault, wake, wayin
 from piot_firstboot.config import Config
 from piot_firstboot.converge import (
     apply_parts,
@@ -151,6 +151,9 @@ def _apply(system: System, taken: Intake, *, boot: bool, everything: bool) -> Re
         system.remove(idle.BOOT_STAMP)
     elif system.read(idle.BOOT_STAMP) != stamp:
         system.write(idle.BOOT_STAMP, stamp)
+        if guard.leave(system):
+            say("piot.conf was edited: safe mode ends")
+            wake.start(system, state.apps(system))
     wake.changed(system, changes)
     return report
 

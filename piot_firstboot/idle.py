@@ -20,6 +20,7 @@ POLL_STAMP = "/run/piot/poll"  # a directory: one stamp an app, gone with each b
 FALLBACK_DUE = "/run/piot/fallback.due"  # seconds since boot; there while nothing is connected
 CLOCK = "piot-clock"  # beside piot.conf: one line, as 2026-11-24T12:00:00Z
 CAPTIVE = "/etc/NetworkManager/dnsmasq-shared.d/piot-fallback.conf"  # there while it is open
+TRIGGERS = "/run/piot/trigger"  # a directory: one file an app, put there to have it deployed
 ANCHORS = "/run/piot/ca"  # a directory: one CA an app
 _FOLDERS = ("/boot/firmware", "/boot", "/etc/piot")
 _PATIENCE = 60  # seconds for the remote's answer
@@ -32,6 +33,7 @@ def answers(argv: list[str]) -> bool:
         case ["firstboot"]:
             return unchanged("") and not behind("")
         case ["deploy", app] if "/" not in app:
+            answered(app)
             return unmoved("", app)
         case ["fallback"]:
             return needless("")
@@ -223,6 +225,12 @@ def _held(data: bytes) -> int:
 def _place(fd: int) -> str:
     """Return the path by which git and ssh find an open file of this process."""
     return f"/proc/{os.getpid()}/fd/{fd}"
+
+
+def answered(app: str) -> None:
+    """Take away the file that triggered this run, so that one put there from now on counts."""
+    if os.path.lexists(f"{TRIGGERS}/{app}"):
+        os.unlink(f"{TRIGGERS}/{app}")
 
 
 # -- the way out --------------------------------------------------------------------------------

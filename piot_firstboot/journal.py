@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from datetime import datetime
 
 _NOTICE = 5  # the least that piot-deploy@.service lets through (LogLevelMax=), syslog(3)
@@ -40,3 +40,48 @@ def recent(count: int = 200) -> tuple[str, ...]:
         f"{entry['__REALTIME_TIMESTAMP']:%Y-%m-%d %H:%M:%S} {entry.get('MESSAGE', '')}"
         for entry in reversed(entries)
     )
+
+
+class Listener:
+    """Follows what some units' own processes write."""
+
+    _MOST = 5000  # entries at one time; whoever writes more is heard the next time
+
+    def __init__(self, units: Iterable[str], since: float) -> None:
+        """Begin with what was written from a moment on, in seconds of this boot.
+
+        Not by the wall clock: time servers may move it by years in the middle of a probation.
+        """
+        from systemd import journal
+
+        self._reader = journal.Reader()
+        for unit in units:
+            self._reader.add_match(_SYSTEMD_UNIT=unit)
+        self._reader.seek_monotonic(since)
+
+    def take(self) -> list[tuple[str, int, str]]:
+        """Return unit, priority and message of each new entry."""
+        self._reader.process()  # notices files that were rotated
+        found: list[tuple[str, int, str]] = []
+        while len(found) < self._MOST and (entry := self._reader.get_next()):
+            message = entry.get("MESSAGE", "")
+            unit = str(entry.get("_SYSTEMD_UNIT", ""))
+            found.append((unit, int(entry.get("PRIORITY", 6)), str(message)))
+        return found
+
+
+def errors(app: str, commit: str, since: float, until: float, most: int = 1000) -> int:
+    """Count the lines of priority err or worse that a release wrote in a span of time."""
+    from systemd import journal
+
+    count = 0
+    with journal.Reader() as reader:
+        reader.log_level(journal.LOG_ERR)
+        reader.add_match(PIOT_APP=app)
+        reader.add_match(PIOT_COMMIT=commit)
+        reader.seek_realtime(datetime.fromtimestamp(since))
+        for entry in reader:
+            if count >= most or entry["__REALTIME_TIMESTAMP"].timestamp() > until:
+                break
+            count += 1
+    return count

@@ -184,3 +184,4 @@ def _discard(system: System, path: str) -> None:
         system.remove_tree(partial)
         system.rename(path, partial)
     system.remove_tree(partial)
+    system.remove(partial)  # a file, if git was cut off

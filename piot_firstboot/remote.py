@@ -10,7 +10,9 @@ SCHEMES = ("https", "http", "ssh", "git", "file")
 # The user piot-NAME must fit into 32 characters, with room for one more hyphen.
 MAX_NAME = 26
 # piot-NAME.target and piot-NAME-… would be read as PioT's own units.
-RESERVED = frozenset("deploy firstboot setup health bootguard alert status device retry".split())
+RESERVED = frozenset(
+    "deploy firstboot setup health bootguard alert status device retry due usb".split()
+)
 
 _NAME = re.compile(r"[a-z0-9](?:[a-z0-9_]|-(?!-))*(?<!-)")
 _HOST = r"(?:\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9](?:[A-Za-z0-9._-]*[A-Za-z0-9])?)"

@@ -11,7 +11,7 @@ from collections.abc import Iterable
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
-from piot_firstboot import access, clock, journal, state, vault
+from piot_firstboot import access, clock, guard, journal, state, vault
 from piot_firstboot.config import Config
 from piot_firstboot.errors import Problem
 from piot_firstboot.redact import redact, secret_values
@@ -162,8 +162,10 @@ def _put_text(system: System, source: str, text: str, log: Iterable[str]) -> str
     """Write the report on the boot partition, unless all but its log is the same."""
     if not source.startswith("/boot"):
         return ""
+    safe = guard.safe(system)
+    first = [f"{guard.words(safe)}\n"] if safe else []
     apps = [_app(system, app) for app in state.apps(system)]
-    text = "\n".join([text, *apps])
+    text = "\n".join([*first, text, *apps])
     path = f"{source.rpartition('/')[0]}/{TEXT}"
     former = (system.read(path) or b"").decode("utf-8", "replace").replace("\r\n", "\n")
     if former.partition(f"\n{_LOG_HEAD}\n")[0].rstrip("\n") == text.rstrip("\n"):
@@ -197,6 +199,8 @@ def _app(system: System, app: str) -> str:
         lines.append(f"  runs {record.commit[:12]}")
     if record.note:
         lines.append(f"  {record.note}")
+    if hold := state.held(system, app):
+        lines.append(f"  {hold.words(app)}")
     for bad in record.bad[:3]:
         first = bad.reason.splitlines()[0]
         lines.append(f"  {bad.commit[:12]} failed: {first}")

@@ -11,14 +11,14 @@ from __future__ import annotations
 
 import json
 from dataclasses import asdict, dataclass, field, replace
-from typing import Literal
+from typing import Any, Literal
 
 from piot_firstboot import idle
 from piot_firstboot.errors import ApplyError
 from piot_firstboot.system import System
 
 APPS = "/var/lib/piot/apps"
-SCHEMA = 1
+SCHEMA = 2  # 1 had no ready, until, arrived, online, and of a failure only its first six fields
 
 Step = Literal[
     "idle",
@@ -34,6 +34,7 @@ Step = Literal[
 
 _BACKOFF_FIRST = 60.0  # seconds
 _BACKOFF_LIMIT = 6 * 3600.0
+_MOST_ARRIVALS = 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +61,20 @@ class Source:
     fast_forward_only: bool = False
     submodules: bool = False
     lfs: bool = False
+    usb: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Hold:
+    """A person's word that an app stays as it is, and why."""
+
+    reason: str
+    since: float
+
+    def words(self, app: str) -> str:
+        """Say that the app is on hold, why, and how that ends."""
+        why = f": {self.reason}" if self.reason else ""
+        return f"on hold{why} (until: sudo piot resume {app})"
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +83,9 @@ class Failure:
 
     `deterministic` failures (manifest, crash, health) are final for that commit until
     `piot retry`; others (network, disk, a missing secret) are tried again from `after` on.
+    `kind` is one of `causes`, `unit` the unit that failed and `lines` what it printed last,
+    `restored` what ran instead afterwards. `basis` names what the commit was judged under: another
+    basis is another question.
     """
 
     commit: str
@@ -76,6 +94,12 @@ class Failure:
     at: float
     tries: int = 1
     after: float = 0.0
+    kind: str = ""
+    unit: str = ""
+    lines: tuple[str, ...] = ()
+    restored: str = ""
+    hint: str = ""
+    basis: str = ""
 
     def waits(self, now: float) -> bool:
         """Tell whether the commit must not be tried now.
@@ -92,6 +116,9 @@ class Record:
 
     `commit` is the release that was last found good, `target` the one being worked on, `good`
     the former good ones, newest first. `resumes` counts boots that found probation unfinished.
+    `ready` is a commit that is staged and waits for its time, `until` when that is. `arrived` tells
+    of the newest commits when each came, and whether the clock was right then. `online`: the
+    remote could be reached before the switch. `since` is when `commit` was found good.
     """
 
     app: str
@@ -103,28 +130,67 @@ class Record:
     changed: float = 0.0
     resumes: int = 0
     note: str = ""
+    ready: str = ""
+    until: float = 0.0
+    arrived: tuple[tuple[str, float, bool], ...] = ()
+    online: bool = False
+    since: float = 0.0
+
+    @property
+    def kept(self) -> tuple[str, ...]:
+        """List the releases that must stay on disk."""
+        return tuple(c for c in (self.commit, *self.good, self.target, self.ready) if c)
 
     def failure(self, commit: str) -> Failure | None:
         """Return why this commit failed before, if it did."""
         return next((f for f in self.bad if f.commit == commit), None)
 
     def failed(
-        self, commit: str, reason: str, *, deterministic: bool, now: float, jitter: float
+        self,
+        commit: str,
+        reason: str,
+        *,
+        deterministic: bool,
+        now: float,
+        jitter: float,
+        **more: Any,
     ) -> Record:
         """Put a commit on the bad list; waits double from 1 minute to 6 hours.
 
-        `jitter` in 0…1 spreads devices over a further tenth of the wait.
+        `jitter` in 0…1 spreads devices over a further tenth of the wait; `more` are further
+        fields of the failure.
         """
         old = self.failure(commit)
         tries = old.tries + 1 if old else 1
         wait = min(_BACKOFF_FIRST * 2 ** min(tries - 1, 20), _BACKOFF_LIMIT) * (1 + jitter / 10)
         after = 0.0 if deterministic else now + wait
-        failure = Failure(commit, reason, deterministic, now, tries, after)
+        failure = Failure(commit, reason, deterministic, now, tries, after, **more)
         return replace(self, bad=(failure, *(f for f in self.bad if f.commit != commit))[:20])
 
     def forgiven(self, commit: str = "") -> Record:
         """Take a commit, or all, off the bad list."""
         return replace(self, bad=tuple(f for f in self.bad if commit not in ("", f.commit)))
+
+    def amended(self, commit: str, **changes: Any) -> Record:
+        """Change what the bad list says of a commit."""
+        bad = (replace(f, **changes) if f.commit == commit else f for f in self.bad)
+        return replace(self, bad=tuple(bad))
+
+    def arrival(self, commit: str, now: float, *, right: bool) -> Record:
+        """Note when a commit came; `right` tells whether the clock can be trusted.
+
+        An arrival by a wrong clock is replaced by the first one by a right clock, and one in the
+        future by the present: a soak then takes longer, and never for ever.
+        """
+        for old, when, was_right in self.arrived:
+            if old == commit and when <= now and (was_right or not right):
+                return self
+        others = (row for row in self.arrived if row[0] != commit)
+        return replace(self, arrived=((commit, now, right), *others)[:_MOST_ARRIVALS])
+
+    def came(self, commit: str) -> float | None:
+        """Return when a commit came."""
+        return next((when for name, when, _ in self.arrived if name == commit), None)
 
 
 def folder(app: str) -> str:
@@ -172,23 +238,35 @@ def source(system: System, app: str) -> Source:
         fast_forward_only=values.get("fast_forward_only", False),
         submodules=values.get("submodules", False),
         lfs=values.get("lfs", False),
+        usb=values.get("usb", False),
     )
 
 
 def load(system: System, app: str) -> Record:
-    """Read an app's record; a fresh one where there is none.
+    """Read an app's record; a fresh one where there is none, or none that can be read.
 
     Raises ApplyError when the record was written by a newer PioT.
     """
     data = system.read(f"{folder(app)}/state.json")
     if data is None:
         return Record(app)
-    values = json.loads(data)
-    if values.pop("schema") > SCHEMA:
+    try:
+        values = json.loads(data)
+        newer = values.pop("schema") > SCHEMA
+        record = None if newer else _record(values)
+    except (ValueError, TypeError, KeyError, AttributeError):
+        # A file system that lost it must not end all deploys; the releases are there still.
+        return Record(app, note="its record could not be read and was begun anew")
+    if record is None:
         raise ApplyError(f"{app}: its state was written by a newer PioT", "upgrade PioT")
-    values["bad"] = tuple(Failure(**row) for row in values["bad"])
-    values["good"] = tuple(values["good"])
-    return Record(**values)
+    return record
+
+
+def _record(values: dict[str, Any]) -> Record:
+    """Make a record of what JSON holds; what an older PioT did not write has its default."""
+    bad = tuple(Failure(**{**row, "lines": tuple(row.get("lines", ()))}) for row in values["bad"])
+    arrived = tuple((row[0], row[1], row[2]) for row in values.get("arrived", ()))
+    return Record(**{**values, "bad": bad, "good": tuple(values["good"]), "arrived": arrived})
 
 
 def save(system: System, record: Record) -> Record:
@@ -196,3 +274,24 @@ def save(system: System, record: Record) -> Record:
     text = json.dumps({"schema": SCHEMA, **asdict(record)}, indent=1, sort_keys=True)
     system.write(f"{folder(record.app)}/state.json", text.encode() + b"\n", 0o640)
     return record
+
+
+def held(system: System, app: str) -> Hold | None:
+    """Return a person's word that the app stays as it is, if there is one."""
+    try:
+        values = json.loads(system.read(f"{folder(app)}/hold.json") or b"null")
+        return Hold(str(values["reason"]), float(values["since"])) if values else None
+    except (ValueError, TypeError, KeyError):
+        return Hold("the reason cannot be read any more", 0.0)
+
+
+def hold(system: System, app: str, hold: Hold | None) -> None:
+    """Keep an app as it is, or with None let it go on.
+
+    A file of its own, which needs no lock: a deploy that is at work ends, and finds it then.
+    """
+    path = f"{folder(app)}/hold.json"
+    if hold is None:
+        system.remove(path)
+    else:
+        system.write(path, json.dumps(asdict(hold)).encode() + b"\n")

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import json
 import time
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 
-from piot_firstboot import access, repository, state
+from piot_firstboot import access, guard, repository, state, verdict
 from piot_firstboot.apply import recorded
 from piot_firstboot.report import REPORT
 from piot_firstboot.system import System
@@ -33,6 +33,7 @@ class AppStatus:
     subject: str
     units: tuple[UnitStatus, ...]
     access: tuple[tuple[str, str], ...] = ()
+    hold: state.Hold | None = None
 
 
 def collect(system: System, name: str = "") -> tuple[AppStatus, ...]:
@@ -43,9 +44,9 @@ def collect(system: System, name: str = "") -> tuple[AppStatus, ...]:
     for app in names:
         record = state.load(system, app)
         subject = repository.describe(system, app, record.commit) if record.commit else ""
-        origin = state.source(system, app)
+        origin, hold = state.source(system, app), state.held(system, app)
         told = access.told(system, origin)
-        found.append(AppStatus(origin, record, subject, units[app], told))
+        found.append(AppStatus(origin, record, subject, units[app], told, hold))
     return tuple(found)
 
 
@@ -59,9 +60,11 @@ def conf(system: System) -> dict[str, object]:
 def as_json(system: System, apps: tuple[AppStatus, ...]) -> str:
     """Render for programs.
 
-    Keys: schema, conf (the report), apps: each name, repo, ref, step, commit, note, changed,
-    access (host, key: why the server is trusted, the public key that was made here),
-    bad (commit, reason, deterministic, at, tries, after), units (name, active, sub, restarts).
+    Keys: schema, conf (the report), safe (null, or reason and since), apps: each name, repo, ref,
+    step, commit, target, good, subject, note, changed, ready (a commit that is staged and waits),
+    until, access (host, key: why the server is trusted, the public key that was made here),
+    hold (null, or reason and since), bad (commit, reason, deterministic, at, tries, after,
+    kind, unit, lines, restored, hint), units (name, active, sub, restarts).
     """
     rows = [
         {
@@ -76,17 +79,10 @@ def as_json(system: System, apps: tuple[AppStatus, ...]) -> str:
             "subject": app.subject,
             "note": app.record.note,
             "changed": app.record.changed,
-            "bad": [
-                {
-                    "commit": bad.commit,
-                    "reason": bad.reason,
-                    "deterministic": bad.deterministic,
-                    "at": bad.at,
-                    "tries": bad.tries,
-                    "after": bad.after,
-                }
-                for bad in app.record.bad
-            ],
+            "ready": app.record.ready,
+            "until": app.record.until,
+            "hold": asdict(app.hold) if app.hold else None,
+            "bad": [_without_basis(bad) for bad in app.record.bad],
             "units": [
                 {"name": u.name, "active": u.active, "sub": u.sub, "restarts": u.restarts}
                 for u in app.units
@@ -94,13 +90,22 @@ def as_json(system: System, apps: tuple[AppStatus, ...]) -> str:
         }
         for app in apps
     ]
-    return json.dumps({"schema": SCHEMA, "conf": conf(system), "apps": rows}, indent=1)
+    safe = guard.safe(system)
+    said = {"conf": conf(system), "safe": asdict(safe) if safe else None, "apps": rows}
+    return json.dumps({"schema": SCHEMA, **said}, indent=1)
+
+
+def _without_basis(bad: state.Failure) -> dict[str, object]:
+    """Return what is said of a failure; what it was judged under is PioT's own affair."""
+    return {key: value for key, value in asdict(bad).items() if key != "basis"}
 
 
 def as_text(system: System, apps: tuple[AppStatus, ...]) -> str:
     """Render for people: the configuration in a line, then a block for each app."""
     report = conf(system)
     blocks = [str(report.get("headline") or "piot.conf: not applied yet")]
+    if safe := guard.safe(system):
+        blocks.append(guard.words(safe))
     blocks += ["\n".join(_app_lines(app, time.time())) for app in apps]
     if not apps:
         blocks.append("no app: add [app] repo = … to piot.conf, then run: sudo piot apply")
@@ -121,15 +126,13 @@ def _app_lines(app: AppStatus, now: float) -> list[str]:
     lines.append(f"  state  {record.step}{changed}")
     if record.note:
         lines.append(f"  note   {record.note}")
+    if app.hold:
+        lines.append(f"  hold   {app.hold.words(app.source.name)}")
     for bad in record.bad[:3]:
         first, *more = bad.reason.splitlines()
-        final = f"until a new commit or: sudo piot retry {app.source.name}"
-        soon = f"next try in {max(0, bad.after - now) / 60:.0f} min"
         lines.append(f"  bad    {bad.commit[:12]} {first}")
-        lines += [f"           {line.strip()}" for line in more[:8]]
-        lines.append(
-            f"           not tried again {final}" if bad.deterministic else f"           {soon}"
-        )
+        lines += [f"           {line.strip()}" for line in (*more, *bad.lines)[:8]]
+        lines.append(f"           {verdict.when(bad, now, app.source.name)}")
     width = max((len(unit.name) for unit in app.units), default=0)
     for unit in app.units:
         restarts = f", {unit.restarts} restarts" if unit.restarts else ""

@@ -55,6 +55,8 @@ def write(system: System, place: str, commit: str, where: str) -> None:
     found = listing(system, place, commit)
     index = {"GIT_INDEX_FILE": f"{system.path(where)}.index"}
     system.mkdir(where, 0o755)
+    # Left by a git that was cut off; there is no other, whoever works on an app holds its lock.
+    system.remove(f"{where}.index.lock")
     try:
         # read-tree and checkout-index know no hooks; attributes find no filter configured.
         for step in (("read-tree", commit), ("checkout-index", "--all", "--quiet")):

@@ -42,6 +42,13 @@ def apps(system: System, paths: Iterable[str]) -> None:
             final = tuple(failure for failure in record.bad if failure.deterministic)
             if free and final != record.bad:
                 state.save(system, replace(record, bad=final))
+    start(system, state.apps(system))
+
+
+def start(system: System, apps: Iterable[str]) -> None:
+    """Start the deploys of apps, without waiting for them, and not to end in an idle poll."""
+    for app in apps:
+        system.remove(f"{idle.POLL_STAMP}/{app}")
         if system.live:
             unit = f"piot-deploy@{app}.service"
             system.run(("systemctl", "start", "--no-block", unit))

@@ -17,6 +17,12 @@ from piot_firstboot.unitfile import UnitFile
 
 _UNITS = "/etc/systemd/system"
 _TEMPLATE = "/usr/lib/systemd/system/piot-deploy@.timer"
+_PATH = "/usr/lib/systemd/system/piot-deploy@.path"
+# udev(7): a partition with a file system on a USB device wants the unit that looks at it.
+_PLUGGED = (
+    'ACTION=="add", SUBSYSTEM=="block", ENV{ID_BUS}=="usb", ENV{ID_FS_USAGE}=="filesystem", '
+    'TAG+="systemd", ENV{SYSTEMD_WANTS}+="piot-usb@%k.service"\n'
+)
 _FIRST_RUN = "10s"  # as in the template: after boot, and after the settings of the app changed
 SCHEMA = 1  # of app.json
 
@@ -74,6 +80,7 @@ def _app(app: App, credentials: tuple[Credential, ...]) -> tuple[Item, ...]:
         "keep": app.keep,
         "quiet": app.quiet,
         "ring": app.ring,
+        "usb": app.usb,
         # Where they lie in the store, by key.
         "secrets": {item.name.rpartition(".")[2]: item.name for item in credentials},
     }
@@ -84,6 +91,13 @@ def _app(app: App, credentials: tuple[Credential, ...]) -> tuple[Item, ...]:
         File(source, text.encode()),
         *credentials,
     )
+    if app.usb:
+        rule = f"/etc/udev/rules.d/70-piot-usb-{app.name}.rules"
+        items = (*items, File(rule, f"{COMMENT}\n{_PLUGGED}".encode()))
+    if app.trigger:
+        path = f"piot-deploy@{app.name}.path"
+        link = Symlink(f"{_UNITS}/paths.target.wants/{path}", _PATH)
+        items = (*items, link, Unit(path, active=True))
     if app.poll is None:
         return items
     timer = f"piot-deploy@{app.name}.timer"

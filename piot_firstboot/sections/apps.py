@@ -151,7 +151,6 @@ SETTINGS: tuple[Setting, ...] = (
         "How many releases stay on the device, the running one included. If not given: 3.",
         "3",
         default=3,
-        idle=True,
     ),
     Setting(
         "app",
@@ -159,15 +158,32 @@ SETTINGS: tuple[Setting, ...] = (
         appvalues.quiet,
         "Times of day, in the device's time zone, in which no new release is switched to.",
         "22:00-06:00",
-        idle=True,
     ),
     Setting(
         "app",
         "ring",
         appvalues.ring,
-        "The group of devices that this one is deployed with, a word; see signed tags.",
+        "The ring that this device is in, a word of the manifest's `fleet: rings:`; it tells how "
+        "long a commit soaks before it is deployed here. If not given: by the host name.",
         "canary",
-        idle=True,
+    ),
+    Setting(
+        "app",
+        "trigger",
+        values.boolean,
+        "Whether a file at /run/piot/trigger/NAME has the app looked after at once: a way to push "
+        "for whatever can write there. If not given: no.",
+        "yes",
+        default=False,
+    ),
+    Setting(
+        "app",
+        "usb",
+        values.boolean,
+        "Whether a USB stick with NAME.bundle on it, made by `git bundle create`, updates the app "
+        "when it is plugged in. If not given: no.",
+        "yes",
+        default=False,
     ),
 )
 
@@ -196,6 +212,8 @@ class App:
     keep: int
     quiet: tuple[int, int] | None
     ring: str | None
+    trigger: bool
+    usb: bool
     section: str
     line: int
 

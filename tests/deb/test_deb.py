@@ -70,12 +70,19 @@ def test_it_holds_what_it_should(tree: dict[str, Entry]) -> None:
     units = {path for path in tree if path.startswith("/usr/lib/systemd/")}
     assert units == {
         "/usr/lib/systemd/system-preset/50-piot.preset",
+        "/usr/lib/systemd/system/piot-.service.d",
+        "/usr/lib/systemd/system/piot-.service.d/guard.conf",
+        "/usr/lib/systemd/system/piot-.timer.d",
+        "/usr/lib/systemd/system/piot-.timer.d/guard.conf",
+        "/usr/lib/systemd/system/piot-bootguard.service",
+        "/usr/lib/systemd/system/piot-deploy@.path",
         "/usr/lib/systemd/system/piot-deploy@.service",
         "/usr/lib/systemd/system/piot-deploy@.timer",
         "/usr/lib/systemd/system/piot-fallback.service",
         "/usr/lib/systemd/system/piot-fallback.timer",
         "/usr/lib/systemd/system/piot-firstboot.service",
         "/usr/lib/systemd/system/piot-setup.service",
+        "/usr/lib/systemd/system/piot-usb@.service",
     }
     assert {path for path in tree if path.startswith("/etc/")} == {"/etc/cloud/clean.d/50-piot"}
     assert tree["/etc/cloud/clean.d/50-piot"].mode == 0o755

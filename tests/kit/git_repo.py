@@ -68,6 +68,11 @@ class Repo:
         self.git("tag", name, commit)
         self.git("push", "-q", "origin", f"refs/tags/{name}")
 
+    def untag(self, name: str) -> None:
+        """Delete a tag here and on the remote."""
+        self.git("tag", "--delete", name)
+        self.git("push", "--quiet", "origin", f":refs/tags/{name}")
+
     def rewind(self, commit: str) -> None:
         """Force the current branch back to `commit`, as a force push would."""
         self.git("reset", "-q", "--hard", commit)

@@ -10,8 +10,8 @@ import pytest
 from piot_firstboot import eject, firstboot, state
 from piot_firstboot.errors import ApplyError
 from piot_firstboot.system import System
+from tests.kit.apptree import Device
 from tests.kit.tree import texts
-from tests.root.test_transaction import Device
 
 MANIFEST = """\
 piot: 1

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from piot_firstboot import deploy, transaction
-from tests.root.test_transaction import UNITS, Device
+from tests.kit.apptree import UNITS, Device
 
 MANIFEST = """\
 piot: 1

@@ -13,6 +13,7 @@ PACKAGE = Path(__file__).parents[2] / "piot_firstboot"
 SHELL = frozenset(
     "ask timetable "
     "system files apply observe device state git repository release probe probation transaction "
+    "gate guard verdict deadman diskspace stick "
     "journal notify report idle tls trial link profiles vault wake "
     "clock locales overruling "
     "converge intake ledger live perform portal accesspoint radio passwords keyserver wayin "
@@ -20,7 +21,8 @@ SHELL = frozenset(
     "access deploykey mirror tree verify".split()
 )
 VERBS = frozenset(
-    "convert eject fallback firstboot deploy status check logs health secret setup".split()
+    "convert eject fallback firstboot deploy hold why bootguard status check logs health secret "
+    "setup".split()
 )
 TOP = frozenset("cli commands arguments options laptop_commands laptop_arguments __main__".split())
 NEUTRAL = frozenset({"errors", "__init__"})  # anyone may import these; they import nothing of ours
