@@ -90,6 +90,8 @@ def parser() -> ArgumentParser:
     )
     verb.epilog = "example: sudo piot deploy garden"
     app_argument(verb, "its name in piot.conf")
+    text = "only end what a former run began; ask no repository"
+    verb.add_argument("--finish", action="store_true", help=text)
     root_option(verb)
 
     verb = add_verb(verbs, "rollback", commands.rollback, "go back to the release before")

@@ -1,7 +1,7 @@
 """piot bootguard: count the boots of a release that is not proven yet, and act on three.
 
 Early in the boot and without waiting for anything. Nothing is restored here: the app is kept off,
-and its deploy, which comes as soon as the machine is up, finds a rollback to finish.
+and its deploy, which comes when the machine is up, finds a rollback to finish.
 """
 
 from __future__ import annotations
@@ -44,9 +44,11 @@ def _count(system: System, app: str) -> None:
         system.remove(f"{guard.BOOTS}/{app}")
         return
     boots = guard.tick(system, app)
-    if boots < guard.MOST_BOOTS:
-        return
     record = state.load(system, app)
+    if boots < guard.MOST_BOOTS:
+        if state.source(system, app).poll is None:
+            _finish_soon(system, app)
+        return
     reason = f"{boots} boots in a row without a healthy report"
     if boots == guard.MOST_BOOTS and (record.target or record.good):
         if record.step != "rolling-back":
@@ -57,9 +59,19 @@ def _count(system: System, app: str) -> None:
         say(f"{app}: {reason}: safe mode")
     if record.step == "rolling-back":
         guard.keep_off(system, app)
-        # Where the app is not polled, nothing else would finish it.
-        unit = f"piot-deploy@{app}.service"
-        system.run(("systemctl", "start", "--no-block", unit))
+        _finish_soon(system, app)
+
+
+def _finish_soon(system: System, app: str) -> None:
+    """Let what was begun be finished, and health be reported, when the boot is over.
+
+    For an app that is polled its timer does that, later.
+    """
+    if not system.live:
+        return
+    when = ("--on-active=5", "--timer-property=AccuracySec=1s", "--quiet", "--collect")
+    name = (f"--unit=piot-due-{app}", f"--description=Finish the deploy of {app}")
+    system.run(("systemd-run", *when, *name, "/usr/bin/piot", "deploy", "--finish", app))
 
 
 def _rolling_back(record: Record, reason: str) -> Record:

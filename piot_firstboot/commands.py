@@ -97,7 +97,8 @@ def deploy(args: Namespace) -> int:
     from piot_firstboot import deploy
 
     system = _system(args, "deploy")
-    return _each(_apps(system, args.app), lambda app: deploy.deploy(system, app))
+    do = deploy.finish if args.finish else deploy.deploy
+    return _each(_apps(system, args.app), lambda app: do(system, app))
 
 
 def rollback(args: Namespace) -> int:

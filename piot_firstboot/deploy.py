@@ -56,6 +56,19 @@ def deploy(system: System, app: str, *, bundle: str = "") -> Outcome:
         return outcome
 
 
+def finish(system: System, app: str) -> Outcome:
+    """Bring to an end what a former run began, and report health after a boot; ask no remote."""
+    origin = state.source(system, app)
+    with _locked(system, app):
+        record = state.load(system, app)
+        if safe := guard.safe(system):
+            return Outcome(True, f"{app}: {guard.words(safe)}")
+        record = recover(system, record, origin)
+        gate.prove(system, record)
+        runs = f"{record.commit[:12]} runs" if record.commit else "nothing is deployed"
+        return Outcome(True, f"{app}: {runs}")
+
+
 def _answer(
     system: System, record: state.Record, origin: state.Source, tip: repository.Tip
 ) -> Outcome:

@@ -70,9 +70,7 @@ def test_it_holds_what_it_should(tree: dict[str, Entry]) -> None:
     units = {path for path in tree if path.startswith("/usr/lib/systemd/")}
     assert units == {
         "/usr/lib/systemd/system-preset/50-piot.preset",
-        "/usr/lib/systemd/system/piot-.service.d",
         "/usr/lib/systemd/system/piot-.service.d/guard.conf",
-        "/usr/lib/systemd/system/piot-.timer.d",
         "/usr/lib/systemd/system/piot-.timer.d/guard.conf",
         "/usr/lib/systemd/system/piot-bootguard.service",
         "/usr/lib/systemd/system/piot-deploy@.path",

@@ -1,5 +1,6 @@
 """PioT's own units and its launcher, on a booted machine of each release."""
 
+import re
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -10,7 +11,11 @@ from tests.kit import deb, roots
 from tests.kit.machine import Machine
 from tests.kit.wait import eventually
 
-UNITS = sorted(p.name for p in Path(deb.CHECKOUT, "units").iterdir() if p.suffix != ".preset")
+UNITS = sorted(
+    path.name
+    for path in Path(deb.CHECKOUT, "units").iterdir()
+    if path.suffix not in (".preset", ".d")
+)
 
 pytestmark = pytest.mark.machine
 
@@ -40,8 +45,14 @@ def test_the_boot_has_no_cycle_and_the_right_order(pi: Machine) -> None:
     def moment(unit: str, when: str) -> int:
         return int(pi.sh(f"systemctl show -P {when}TimestampMonotonic {unit}"))
 
+    assert "piot-bootguard.service" in pi.sh("systemctl show -P Wants sysinit.target")
+    assert pi.sh("systemctl show -P ConditionResult piot-bootguard") == "no"
+
     done = moment("piot-firstboot.service", "ExecMainExit")
     assert done > 0
+    # The conditions of its start were looked at, without a process.
+    guarded = pi.sh("systemctl show -P ConditionTimestampMonotonic piot-bootguard")
+    assert 0 < int(guarded) <= moment("sysinit.target", "ActiveEnter")
     assert done <= moment("network-pre.target", "ActiveEnter")
     assert done <= moment("ssh.service", "ExecMainStart")
     assert done <= moment("systemd-user-sessions.service", "ExecMainStart")
@@ -102,8 +113,9 @@ def test_an_unreachable_repository_does_not_degrade_the_machine(pi: Machine) -> 
     pi.write("/usr/bin/piot", STUB, 0o755)
 
 
-# The fallback makes no accounts and units; test_fallback.py runs it under its own restrictions.
-APPLIERS = [u for u in UNITS if u.endswith(".service") and "fallback" not in u]
+# The fallback and the boot guard make no accounts and units; test_fallback.py and
+# test_transaction.py run them under their own restrictions.
+APPLIERS = [u for u in UNITS if u.endswith(".service") and not re.search("fallback|bootguard", u)]
 
 
 @pytest.mark.parametrize("unit", APPLIERS)

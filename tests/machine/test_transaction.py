@@ -1,0 +1,345 @@
+"""The promise of a deploy on a booted machine: the newest good release runs, whatever happens.
+
+One machine a release goes through all of it, in the order of this file.
+"""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+
+from tests.kit import roots
+from tests.kit.deb import deb, machine_root
+from tests.kit.git_repo import Repo
+from tests.kit.gitserver import GitServer
+from tests.kit.machine import Machine
+from tests.kit.network import Network
+from tests.kit.wait import eventually
+
+pytestmark = pytest.mark.machine
+
+DEPLOYS = 50
+MANIFEST = """\
+piot: 1
+env: {LEVEL: "1"}
+services:
+  web: {run: ./web.sh, watch: ["web*"], health: {steady: 0s}}
+  feed: {run: ./feed.sh, watch: [feed.sh], health: {steady: 0s}}
+jobs:
+  long: {run: ./long.sh, at: "Jan 1 02:30"}
+  tick: {run: /bin/true, every: 1h}
+"""
+RAN = 'echo "$PIOT_COMMIT" >>"$STATE_DIRECTORY/web"\n'
+WEB = f"#!/bin/sh\n{RAN}exec sleep 1000000\n"
+FILES: dict[str, str | None] = {
+    ".piot.yaml": MANIFEST,
+    "web.sh": WEB,
+    "feed.sh": "#!/bin/sh\nexec sleep 1000000\n",
+    # Ends when it is told to, by a file in the directory that it was started in.
+    "long.sh": '#!/bin/sh\nuntil [ -e "$STATE_DIRECTORY/end" ]; do sleep 0.2; done\n'
+    'cat long.sh >"$STATE_DIRECTORY/ended"\n',
+}
+
+
+@dataclass
+class Pi:
+    """The machine under test, its app garden and where that comes from."""
+
+    machine: Machine
+    network: Network
+    server: GitServer
+    repo: Repo
+
+    def conf(self, more: str = "", apps: str = "") -> None:
+        """Apply a piot.conf with the app and more lines for it."""
+        text = f"[app.garden]\nrepo = {self.repo.url}\npoll = off\ntrigger = yes\n{more}{apps}"
+        self.machine.write("/boot/firmware/piot.conf", text)
+        self.machine.run(["piot", "apply"], timeout=120)
+        self.settled()
+
+    def settled(self, app: str = "garden") -> None:
+        """Wait until no deploy of the app is at work."""
+        state = f"systemctl show -P ActiveState piot-deploy@{app}"
+        ended = ("inactive", "failed")
+        eventually(lambda: self.machine.sh(state) in ended, 120, "the end of a deploy", 0.1)
+
+    def deploy(self, app: str = "garden") -> int:
+        """Deploy as a timer would; return the exit status."""
+        self.settled(app)
+        unit = f"piot-deploy@{app}"
+        self.machine.run(["systemctl", "start", unit], check=False, timeout=180)
+        return int(self.machine.sh(f"systemctl show -P ExecMainStatus {unit}"))
+
+    def status(self, app: str = "garden") -> dict[str, Any]:
+        """Return `piot status --json` of one app."""
+        row: dict[str, Any] = json.loads(self.machine.sh(f"piot status --json {app}"))["apps"][0]
+        return row
+
+    def show(self, unit: str, name: str) -> str:
+        """Return a property of one of the app's services."""
+        return self.machine.sh(f"systemctl show -P {name} piot-garden-{unit}.service")
+
+    def starts(self) -> list[str]:
+        """Return the commits with which the service web started, oldest first."""
+        return self.machine.read("/var/lib/piot-garden/web").split()
+
+    def units(self) -> str:
+        """Return all unit files of the app, and what is in force of its timers."""
+        files = (
+            'cd /etc/systemd/system; for f in $(ls piot-garden*.*); do echo "## $f"; cat $f; done'
+        )
+        timers = "systemctl show -p TimersCalendar,TimersMonotonic piot-garden-long.timer"
+        spec = "sed 's/next_elapse=[^;}]*//'"
+        return self.machine.sh(f"{files}; ls *.wants/piot-garden* ; {timers} | {spec}")
+
+    def environment(self) -> str:
+        """Return LEVEL in the environment of the running web service."""
+        pid = self.show("web", "MainPID")
+        return self.machine.sh(f"tr '\\0' '\\n' </proc/{pid}/environ | grep ^LEVEL=")
+
+
+@pytest.fixture(scope="module", params=roots.RELEASES)
+def pi(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pi]:
+    """Boot a machine with PioT on which the app runs."""
+    folder = tmp_path_factory.mktemp(request.param)
+    with (
+        Network() as network,
+        GitServer(folder / "git", network) as server,
+        Machine(machine_root(request.param, deb()), network) as machine,
+    ):
+        machine.boot()
+        made = Pi(machine, network, server, server.repo("garden"))
+        made.repo.commit(FILES, "first")
+        made.conf()
+        made.deploy()
+        assert made.status()["commit"] == made.repo.head()
+        yield made
+
+
+def test_many_deploys_leave_what_they_do_not_change_alone(pi: Pi) -> None:
+    m = pi.machine
+    pid, began = pi.show("feed", "MainPID"), pi.show("long", "ExecMainStartTimestamp")
+    m.sh("systemctl start --no-block piot-garden-long")
+    eventually(lambda: pi.show("long", "MainPID") != "0", 10, "the job to run", 0.1)
+    job = pi.show("long", "MainPID")
+    began = pi.show("long", "ExecMainStartTimestamp")
+    for number in range(DEPLOYS):
+        commit = pi.repo.commit({"web.txt": str(number)}, f"number {number}")
+        assert pi.deploy() == 0
+    assert (pi.status()["commit"], pi.starts()[-1]) == (commit, commit)
+    assert len(pi.starts()) == DEPLOYS + 1, "each of them restarted the service that it changed"
+    assert pi.show("web", "NRestarts") == "0"
+    assert (pi.show("feed", "NRestarts"), pi.show("feed", "MainPID")) == ("0", pid)
+    assert pi.show("long", "MainPID") == job, "the job in flight was left alone"
+    assert pi.show("long", "ExecMainStartTimestamp") == began
+    m.sh("touch /var/lib/piot-garden/end")
+    eventually(lambda: pi.show("long", "MainPID") == "0", 10, "the end of the job", 0.1)
+    assert pi.show("long", "Result") == "success"
+    assert "STATE_DIRECTORY/end" in m.read("/var/lib/piot-garden/ended"), "its release was kept"
+
+
+BAD = {
+    ".piot.yaml": MANIFEST.replace('"1"', '"2"')
+    .replace("Jan 1 02:30", "Feb 2 03:00")
+    .replace("  tick: {run: /bin/true, every: 1h}", "  tock: {run: /bin/true, every: 2h}")
+    .replace("jobs:", "  more: {run: ./feed.sh}\njobs:"),
+    "web.sh": f"#!/bin/sh\n{RAN}echo no sensor found\nexit 3\n",
+}
+
+
+def test_a_bad_commit_is_deployed_once_and_leaves_nothing(pi: Pi) -> None:
+    m, good = pi.machine, pi.repo.head()
+    before, level = pi.units(), pi.environment()
+    bad = pi.repo.commit(BAD, "cannot work")
+    assert pi.deploy() == 1
+    assert pi.units() == before, "units, timers and links are as they were"
+    assert pi.environment() == level
+    assert pi.show("web", "ActiveState") == "active"
+    tried = pi.starts().count(bad)
+    assert tried >= 1
+    for _ in range(3):
+        for _ in range(7):
+            assert pi.deploy() == 0
+        m.reboot()
+    assert pi.deploy() == 0
+    assert pi.starts().count(bad) == tried, "22 polls and 3 reboots later"
+    assert (pi.status()["commit"], pi.status()["bad"][0]["tries"]) == (good, 1)
+    why = json.loads(m.sh("piot why --json"))["apps"][0]
+    assert (why["commit"], why["unit"]) == (bad, "piot-garden-web.service")
+    assert "no sensor found" in why["lines"]
+    assert why["restored"] == f"{good[:12]} runs and is healthy"
+    text = m.sh("piot why")
+    assert "again     not tried again until a new commit or: sudo piot retry garden" in text
+    assert f"sudo piot logs garden/web --commit {bad[:12]}" in text
+
+
+def test_retry_tries_again_and_a_new_commit_supersedes(pi: Pi) -> None:
+    bad = pi.repo.head()
+    tried = pi.starts().count(bad)
+    done = pi.machine.run(["piot", "retry"], check=False, timeout=120)
+    assert done.returncode == 1
+    assert pi.starts().count(bad) > tried
+    again = pi.repo.commit(FILES | {"more": "x"}, "works again")
+    assert pi.deploy() == 0
+    assert pi.status()["commit"] == again
+
+
+def test_what_the_journal_says_decides(pi: Pi) -> None:
+    good = pi.repo.head()
+    rule = MANIFEST.replace(
+        'watch: ["web*"], health: {steady: 0s}',
+        "health: {steady: 3s, journal: {expect: ready, within: 5s, reject: Traceback, max: 1}}",
+    )
+    said = "#!/bin/sh\necho getting ready\n"
+    assert rule != MANIFEST
+    fine = pi.repo.commit(
+        {".piot.yaml": rule, "web.sh": f"{said}echo Traceback\nexec sleep 1000000\n"}, "one is fine"
+    )
+    assert pi.deploy() == 0
+    assert pi.status()["commit"] == fine
+    pi.repo.commit({"web.sh": f"{said}while :; do echo Traceback; sleep 1; done\n"}, "too many")
+    assert pi.deploy() == 1
+    reason = pi.status()["bad"][0]["reason"]
+    assert reason == "web: 2 journal lines match 'Traceback': Traceback"
+    pi.repo.commit({"web.sh": "#!/bin/sh\nexec sleep 1000000\n"}, "says nothing")
+    assert pi.deploy() == 1
+    assert pi.status()["bad"][0]["reason"] == "web: has not said 'ready' within 5 s"
+    loud = "#!/bin/sh\necho ready\nfor i in $(seq 40); do echo '<3>it burns'; done\nsleep 1000000\n"
+    pi.repo.commit({"web.sh": loud}, "writes errors")
+    assert pi.deploy() == 1
+    assert "errors a minute, the release before 0" in pi.status()["bad"][0]["reason"]
+    gate = MANIFEST.replace("env:", "update: {gate: [feed]}\nenv:")
+    dead = pi.repo.commit({".piot.yaml": gate, "web.sh": "#!/bin/sh\nsleep 2; exit 1\n"}, "ungated")
+    assert pi.deploy() == 0
+    assert pi.status()["commit"] == dead
+    pi.repo.rewind(good)
+    assert pi.deploy() == 0
+    assert pi.status()["commit"] == good
+
+
+def test_a_release_that_cuts_the_way_to_its_server_goes(pi: Pi) -> None:
+    good = pi.repo.head()
+    cut = (
+        "#!/bin/sh\ntrap 'ip route del blackhole 10.77.0.1; exit 0' TERM\n"
+        "ip route add blackhole 10.77.0.1\nwhile :; do sleep 0.2; done\n"
+    )
+    manifest = MANIFEST.replace("  web: {", "  web: {root: true, ")
+    bad = pi.repo.commit({".piot.yaml": manifest, "web.sh": cut}, "cuts")
+    assert pi.deploy() == 1
+    failure = pi.status()["bad"][0]
+    assert (failure["commit"], failure["kind"], failure["deterministic"]) == (bad, "route", True)
+    assert failure["reason"].startswith("the way to the git host is cut: ")
+    assert pi.deploy() == 0, "the server is reached again"
+    assert (pi.status()["commit"], pi.show("web", "ActiveState")) == (good, "active")
+
+
+def test_apps_do_not_wait_for_each_other(pi: Pi) -> None:
+    m = pi.machine
+    listen = (
+        "import socket, time; s = socket.create_server(('10.77.0.1', 8099)); print(1, flush=True);"
+        "time.sleep(300)"
+    )
+    argv = pi.network.server_command("python3", "-c", listen)
+    with subprocess.Popen(argv, stdout=subprocess.PIPE) as silent:
+        try:
+            assert silent.stdout and silent.stdout.readline()
+            shed = "[app.shed]\nrepo = http://git.test:8099/shed.git\npoll = off\n"
+            text = m.read("/boot/firmware/piot.conf") + shed
+            m.write("/boot/firmware/piot.conf", text)
+            m.run(["piot", "apply"], timeout=120)
+            state = "systemctl show -P ActiveState piot-deploy@shed"
+            m.sh("systemctl start --no-block piot-deploy@shed")
+            eventually(lambda: m.sh(state) == "activating", 10, "a fetch that hangs", 0.1)
+            commit, began = pi.repo.commit({"web.txt": "beside"}, "beside"), time.monotonic()
+            assert pi.deploy() == 0
+            assert pi.status()["commit"] == commit
+            assert time.monotonic() - began < 20
+            assert m.sh(state) == "activating", "and the other one still hangs"
+        finally:
+            silent.kill()
+    pi.settled("shed")
+    pi.conf()
+    assert pi.show("web", "ActiveState") == "active"
+
+
+def test_a_file_triggers_and_quiet_hours_and_a_hold_keep_waiting(pi: Pi) -> None:
+    m, good = pi.machine, pi.repo.head()
+    m.sh('piot hold --reason "the roof is open"')
+    commit = pi.repo.commit({"web.txt": "later"}, "later")
+    m.sh("mkdir -p /run/piot/trigger; touch /run/piot/trigger/garden")
+    held = (
+        "journalctl -b -u piot-deploy@garden -o cat | grep -c 'on hold: the roof is open' || true"
+    )
+    eventually(lambda: m.sh(held) == "1", 20, "the deploy that was triggered", 0.2)
+    assert not m.exists("/run/piot/trigger/garden")
+    assert pi.status()["commit"] == good
+    window = "quiet = 00:00-23:59\n"
+    pi.conf(window)
+    m.run(["piot", "resume"])
+    waits = f"{commit[:12]} is staged and waits: quiet until 23:59"
+    eventually(lambda: pi.status()["note"] == waits, 30, "the commit to be staged", 0.2)
+    pi.settled()
+    assert m.sh("systemctl is-active piot-due-garden.timer") == "active"
+    assert pi.starts()[-1] != commit
+    assert m.exists(f"/var/lib/piot/apps/garden/releases/{commit}")
+    # What the timer does when its time has come.
+    m.sh("systemctl start piot-due-garden.service")
+    pi.settled()
+    assert pi.status()["note"] == waits
+    pi.conf()
+    eventually(lambda: pi.status()["commit"] == commit, 30, "the end of the wait", 0.2)
+
+
+def boot_and_cut(machine: Machine) -> None:
+    """Boot, and cut the power before anything could be reported."""
+    machine.boot()
+    machine.kill()
+
+
+def test_boots_without_a_report_go_back_and_then_into_safe_mode(pi: Pi) -> None:
+    m = pi.machine
+    pi.settled()
+    back, bad = pi.repo.head(), pi.repo.commit({"web.txt": "last"}, "last")
+    assert pi.deploy() == 0
+    m.kill()
+    for _ in range(2):
+        boot_and_cut(m)
+    m.boot()
+    assert pi.status()["commit"] == back, "what comes back is known before it runs"
+    eventually(lambda: pi.status()["step"] == "rolled-back", 60, "the release before", 0.2)
+    pi.settled()
+    assert pi.show("web", "ActiveState") == "active"
+    assert pi.status()["bad"][0]["reason"] == "3 boots in a row without a healthy report"
+    assert bad not in pi.starts()[-1:], "the release that was left did not start again"
+    m.kill()
+    for _ in range(2):
+        boot_and_cut(m)
+    m.boot()
+    assert pi.show("web", "ActiveState") == pi.show("feed", "ActiveState") == "inactive"
+    assert "SAFE MODE" in m.sh("piot status")
+    assert "SAFE MODE" in m.read("/run/motd.d/piot")
+    assert m.sh("systemctl is-active ssh.service") == "active"
+    assert pi.deploy() == 0, "PioT is on"
+    assert pi.show("web", "ActiveState") == "inactive", "and leaves the apps off"
+    m.reboot()
+    assert pi.show("web", "ActiveState") == "inactive"
+    commit = pi.repo.commit({"web.txt": "new"}, "new")
+    assert pi.deploy() == 0
+    assert (pi.status()["commit"], pi.show("web", "ActiveState")) == (commit, "active")
+    assert "SAFE MODE" not in m.sh("piot status")
+
+
+def test_a_proven_release_costs_a_boot_nothing(pi: Pi) -> None:
+    m = pi.machine
+    m.reboot()
+    assert pi.deploy() == 0
+    assert m.sh("ls /var/lib/piot/boot") == ""
+    m.reboot()
+    assert m.sh("systemctl show -P ConditionResult piot-bootguard") == "no"
+    assert m.sh("systemctl show -P ExecMainStartTimestamp piot-bootguard") == ""
