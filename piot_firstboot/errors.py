@@ -84,6 +84,8 @@ class Lacking(ApplyError):
 class Unreachable(ApplyError):
     """The remote gave no usable answer; what to do about it is in the hint."""
 
+    later = True
+
 
 class Missing(ApplyError):
     """The remote answers, but has no such ref."""

@@ -20,7 +20,7 @@ DIST = CHECKOUT / "dist"
 INPUTS = (
     "piot_firstboot/**/*.py",
     "bin/*",
-    "units/*",
+    "units/**/*",
     "cloud-init/**/*",
     "completion/*",
     "examples/**/*",
