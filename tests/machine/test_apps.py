@@ -303,6 +303,63 @@ def test_a_package_that_does_not_exist(pi: Pi) -> None:
     assert len(pi.machine.sh("ls /var/lib/piot/apps/mix/venvs").split()) <= 2
 
 
+def packages(machine: Machine, *names: str) -> None:
+    """Let apt know of packages, each a program of its name, and of no other source."""
+    for name in names:
+        machine.write(f"/srv/{name}/usr/bin/{name}", f"#!/bin/sh\necho {name} runs\n", 0o755)
+        control = (
+            f"Package: {name}\nVersion: 1\nArchitecture: all\n"
+            "Maintainer: Test <test@example.org>\nDescription: a test\n"
+        )
+        machine.write(f"/srv/{name}/DEBIAN/control", control)
+        machine.sh(f"dpkg-deb --build /srv/{name} /srv/{name}.deb")
+        facts = machine.sh(f"stat -c 'Size: %s' /srv/{name}.deb; sha256sum </srv/{name}.deb")
+        size, digest = facts.splitlines()
+        entry = f"{control}Filename: ./{name}.deb\n{size}\nSHA256: {digest.split()[0]}\n\n"
+        machine.sh(f"cat >>/srv/Packages <<'END'\n{entry}\nEND")
+    machine.sh("rm -f /etc/apt/sources.list.d/*")
+    machine.write("/etc/apt/sources.list", "deb [trusted=yes] file:/srv ./\n")
+
+
+def test_debian_packages_are_there_before_the_build(pi: Pi) -> None:
+    m = pi.machine
+    packages(m, "hello-a", "hello-b")
+    more = MANIFEST.replace("apt: [", "apt: [hello-a, hello-b, ")
+    more = more.replace("build: ./build.sh", "build: ./build2.sh")
+    build = '#!/bin/sh\nset -e\nhello-a\nhello-b\nexec ./build.sh "$@"\n'
+    before = m.sh("grep -c ^Start-Date /var/log/apt/history.log || true")
+    pi.push({".piot.yaml": more, "build2.sh": build, "x.fail": None, "more.txt": "greeter==2.0\n"})
+    log = m.sh(f"journalctl -o cat -t mix-build PIOT_COMMIT={pi.repo.head()}").splitlines()
+    assert {"hello-a runs", "hello-b runs"} < set(log)
+    installed = int(before) + 1
+    pi.push({"README": "apt"})
+    assert int(m.sh("grep -c ^Start-Date /var/log/apt/history.log")) == installed, "once for all"
+
+
+def test_a_debian_package_that_does_not_exist(pi: Pi) -> None:
+    bad = pi.push({".piot.yaml": MANIFEST.replace("apt: [", "apt: [no-such-package, ")}, ok=False)
+    failure = pi.status()["bad"][0]
+    assert failure["commit"] == bad and failure["deterministic"]
+    assert "Unable to locate package no-such-package" in failure["reason"]
+
+
+def test_a_deploy_that_is_stopped_stops_its_build(pi: Pi) -> None:
+    m = pi.machine
+    slow = "#!/bin/sh\necho begun\nexec sleep 1000\n"
+    bad = pi.repo.commit({".piot.yaml": MANIFEST, "build.sh": slow})
+    m.sh("systemctl start --no-block piot-deploy@mix")
+    begun = f"journalctl -o cat -t mix-build PIOT_COMMIT={bad}"
+    eventually(lambda: m.sh(begun) == "begun", 30, "the build", 0.2)
+    status = m.run(["systemctl", "status", "piot-deploy@mix"], check=False).stdout
+    assert "build: begun" in status
+    m.sh("systemctl stop piot-deploy@mix")
+    assert m.sh("pgrep -u piot-mix -f 'sleep 1000' || true") == ""
+    assert m.sh("systemctl list-units --all --no-legend 'piot-build@*'") == ""
+    commit = pi.push({"build.sh": FILES["build.sh"]})
+    assert f"{bad}.partial" not in m.sh("ls /var/lib/piot/apps/mix/releases")
+    assert pi.status()["commit"] == commit
+
+
 def test_rollback_and_reboot_leave_services_where_they_are(pi: Pi) -> None:
     m = pi.machine
     pi.push({"more.txt": "greeter==2.0\n", "README": "r1"})
