@@ -186,6 +186,8 @@ def _ask(system: System, origin: state.Source) -> repository.Tip:
                 time.sleep(waits.pop(0))
                 continue
             _ask_again(system, origin)
+            # It may show a key that was made a moment ago, and that the repository must have.
+            report.refresh(system, report.log(system))
             raise
         system.remove(f"{_TRIES}/{origin.name}")
         return tip

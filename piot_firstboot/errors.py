@@ -89,3 +89,5 @@ class Unreachable(ApplyError):
 
 class Missing(ApplyError):
     """The remote answers, but has no such ref."""
+
+    later = True

@@ -42,7 +42,11 @@ _WITHHELD = r"not our ref|unadvertised object|remote ref does not|no such remote
 
 def reason(printed: str, otherwise: str) -> str:
     """Return the line that says why git failed."""
-    lines = [line for line in printed.splitlines() if line.startswith(("fatal:", "error:"))]
+    every = [line.strip() for line in printed.splitlines() if line.strip()]
+    lines = [line for line in every if line.startswith(("fatal:", "error:"))]
+    if lines and "Could not read from remote repository" in lines[0]:
+        # git only knows that ssh ended; what ssh said, or the server through it, stands before.
+        lines = every[: every.index(lines[0])][-1:] or lines
     return (lines[0] if lines else otherwise).removeprefix("fatal: ")
 
 
@@ -67,5 +71,5 @@ def host_key(printed: str) -> str:
     """Return the fingerprint of the key with which a server surprised ssh, "" if it did not."""
     if "HOST IDENTIFICATION HAS CHANGED" not in printed:
         return ""
-    match = re.search(r"fingerprint for the (\S+) key .*\s+(SHA256:\S+?)\.?$", printed, re.M)
+    match = re.search(r"fingerprint for the (\S+) key .*\s+(SHA256:[A-Za-z0-9+/]+)", printed)
     return f"{match[1]} {match[2]}" if match else "unknown"

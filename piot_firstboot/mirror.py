@@ -76,8 +76,8 @@ def bring(system: System, way: Access, mirror: str, ref: str, commit: str, say: 
     usable = system.exists(f"{mirror}/HEAD")
     if usable and _packs(system, mirror) <= _MOST_PACKS:
         result = fetch(system, way, mirror, (f"{wanted}:{_TIP}",), say)
-        if result.code != 0:
-            usable = sound(system, mirror)
+        if result.code != 0 or _complains(result):
+            usable = sound(system, mirror) and not _complains(result)
     if result is None or not usable:
         result = _anew(system, way, mirror, wanted, say)
         if result.code != 0 and usable:
@@ -146,6 +146,12 @@ def sound(system: System, mirror: str) -> bool:
     return run(system, mirror, "fsck", "--connectivity-only", timeout=600).code == 0
 
 
+def _complains(result: Result) -> bool:
+    """Tell whether git succeeded only because it could do without something that is damaged."""
+    said = any(line.startswith("error:") for line in result.err.splitlines())
+    return result.code == 0 and said
+
+
 def _packs(system: System, mirror: str) -> int:
     """Count the packs of a mirror."""
     return sum(name.endswith(".pack") for name in system.names(f"{mirror}/objects/pack"))
@@ -158,6 +164,7 @@ def _anew(system: System, way: Access, mirror: str, wanted: str, say: Say) -> Re
     result = fetch(system, way, fresh, (f"{wanted}:{_TIP}",), say)
     if result.code == 0 or not system.exists(f"{mirror}/HEAD"):
         system.remove_tree(mirror)
+        system.remove(mirror)
         system.rename(fresh, mirror)
     else:
         system.remove_tree(fresh)

@@ -7,7 +7,7 @@ network, and each deployment.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
@@ -124,12 +124,15 @@ def refresh(system: System, log: Iterable[str] = ()) -> str:
     return _put_text(system, report.source, report.text(), log)
 
 
-def log(system: System, config: Config | None = None) -> tuple[str, ...]:
-    """Return what PioT printed last, without any secret that the file or the store holds."""
+def log(system: System, config: Config | None = None) -> Iterator[str]:
+    """Yield what PioT printed last, without any secret that the file or the store holds.
+
+    The journal is read at the first line that is asked for.
+    """
     if not system.live:
-        return ()
+        return
     secrets = (*(secret_values(config) if config else ()), *vault.values(system))
-    return tuple(redact(line, secrets) for line in journal.recent(_LOG_LINES))
+    yield from (redact(line, secrets) for line in journal.recent(_LOG_LINES))
 
 
 def last(system: System) -> Report | None:

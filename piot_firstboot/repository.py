@@ -49,7 +49,8 @@ def resolve(system: System, origin: Source) -> Tip:
         # --heads and --tags ask the server for those refs only, not for every pull request.
         refs = _ask(system, origin, way, "--heads", "--tags", "--", url, *git.patterns(ref))
     # A branch goes before a tag of the same name; an annotated tag counts as what it names.
-    for name in (ref, f"refs/heads/{ref}", f"refs/tags/{ref}^{{}}", f"refs/tags/{ref}"):
+    tag = f"refs/tags/{ref}"
+    for name in (f"{ref}^{{}}", ref, f"refs/heads/{ref}", f"{tag}^{{}}", tag):
         if name in refs:
             return Tip(name.removesuffix("^{}"), refs[name], git.orders(refs))
     raise Missing(f"{url} has no branch or tag {ref!r}", _no_such(ref))

@@ -1,0 +1,370 @@
+"""Repositories against a temporary root: real git, servers on loopback, damage and malice."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from piot_firstboot import idle, mirror, orders, repository
+from piot_firstboot.errors import Missing, Unfit, Unreachable
+from piot_firstboot.repository import Tip
+from piot_firstboot.state import Source
+from piot_firstboot.system import System
+from piot_firstboot.verify import verify
+from tests.kit.git_repo import Repo
+from tests.kit.gitserver import GitServer
+from tests.kit.sshserver import make_key
+
+MIRROR = "var/lib/piot/apps/garden/mirror.git"
+
+
+class Device:
+    """A tree with one app and the app's repository, reached by a path or by a server."""
+
+    def __init__(self, folder: Path, url: str = "") -> None:
+        self.root = folder / "root"
+        self.root.mkdir()
+        self.repo = Repo(folder / "repositories", "garden")
+        self.system = System(str(self.root))
+        self.origin = Source("garden", url or self.repo.url, "", None)
+        self.said: list[str] = []
+
+    def ask(self, **changes: object) -> Source:
+        """Set what piot.conf says of the app."""
+        self.origin = replace(self.origin, **changes)  # type: ignore[arg-type]
+        values = {"name": "garden", "repo": self.origin.repo, "ref": self.origin.ref, "poll": None}
+        data = json.dumps(values).encode()
+        self.system.write("/var/lib/piot/apps/garden/app.json", data)
+        return self.origin
+
+    def fetch(self, tip: Tip | None = None) -> Tip:
+        """Resolve and fetch."""
+        tip = tip or repository.resolve(self.system, self.origin)
+        repository.fetch(self.system, self.origin, tip, self.said.append)
+        return tip
+
+    def verify(self, running: str = "") -> Tip:
+        """Resolve, fetch and verify."""
+        tip = self.fetch()
+        verify(self.system, self.origin, tip, running, self.said.append)
+        return tip
+
+    def check_out(self) -> dict[str, str]:
+        """Resolve, fetch, verify, check out; return what was written."""
+        tip = self.verify()
+        repository.check_out(self.system, "garden", tip.commit, "/release")
+        return texts(self.root / "release")
+
+    def git(self, *words: str) -> str:
+        """Run git in the mirror."""
+        argv = ["git", f"--git-dir={self.root / MIRROR}", *words]
+        return subprocess.run(argv, check=True, capture_output=True, text=True).stdout.strip()
+
+
+def texts(folder: Path) -> dict[str, str]:
+    """Return every file below a folder; a link as what it says."""
+    found = {}
+    for path in sorted(folder.rglob("*")):
+        name = str(path.relative_to(folder))
+        if path.is_symlink():
+            found[name] = f"-> {path.readlink()}"
+        elif path.is_file():
+            found[name] = path.read_text(errors="replace")
+    return found
+
+
+@pytest.fixture
+def device(tmp_path: Path) -> Device:
+    """Make a device whose app's repository has one commit."""
+    made = Device(tmp_path)
+    made.ask()
+    made.repo.commit({"a": "1"}, "first")
+    return made
+
+
+@pytest.fixture
+def served(tmp_path: Path) -> Iterator[tuple[Device, GitServer]]:
+    """Make a device whose app's repository is on an http server."""
+    with GitServer(tmp_path / "server") as server:
+        made = Device(tmp_path)
+        made.repo = server.repo("garden")
+        made.ask(repo=made.repo.url)
+        made.repo.commit({"a": "1"}, "first")
+        yield made, server
+
+
+# -- refs ---------------------------------------------------------------------------------------
+
+
+def test_head_branch_tag_and_commit(device: Device) -> None:
+    first = device.repo.head()
+    device.repo.git("tag", "-m", "one", "v1")
+    device.repo.git("push", "-q", "origin", "v1")
+    second = device.repo.commit({"a": "2"}, "second", branch="next")
+    for ref, full, commit in (
+        ("", "refs/heads/main", first),
+        ("main", "refs/heads/main", first),
+        ("next", "refs/heads/next", second),
+        ("v1", "refs/tags/v1", first),
+        ("refs/tags/v1", "refs/tags/v1", first),
+        (second, "", second),
+    ):
+        device.ask(ref=ref)
+        assert device.verify() == Tip(full, commit)
+
+
+@pytest.mark.parametrize("ref", ["gone", "abc1234"])
+def test_a_ref_that_is_not_there(device: Device, ref: str) -> None:
+    device.ask(ref=ref)
+    with pytest.raises(Missing, match="no branch or tag") as caught:
+        device.fetch()
+    assert ("40 digits" in caught.value.hint) == (ref != "gone")
+
+
+def test_a_commit_that_the_server_gives_out_by_its_branch_only(
+    served: tuple[Device, GitServer],
+) -> None:
+    device, _ = served
+    commits = [device.repo.head()]
+    commits += [device.repo.commit({"a": str(n)}, str(n)) for n in range(5)]
+    for setting in ("uploadpack.allowAnySHA1InWant=false", "protocol.version=0"):
+        argv = ["git", "config", *setting.split("=")]
+        subprocess.run(argv, cwd=device.repo.bare, check=True)
+    device.ask(ref=commits[1])
+    assert device.verify().commit == commits[1]
+    assert device.git("for-each-ref", "--format=%(refname)") == "refs/piot/tip"
+    device.ask(ref="1" * 40)
+    with pytest.raises(Missing, match="no branch has it"):
+        device.fetch()
+
+
+def test_tags_of_the_fleet_come_with_the_same_question(served: tuple[Device, GitServer]) -> None:
+    device, server = served
+    commit = device.repo.head()
+    for name in ("v1", "piot/hold", f"piot/block/{commit}"):
+        device.repo.tag(name)
+    device.repo.git("tag", "-m", "now", f"piot/go/{commit}")
+    device.repo.git("push", "-q", "origin", f"piot/go/{commit}")
+    for ref in ("", "main"):
+        device.ask(ref=ref)
+        before = len(server.requests())
+        tip = repository.resolve(device.system, device.origin)
+        assert tip.orders == f"block/{commit} go/{commit} hold"
+        assert len(server.requests()) - before == 2  # git's protocol needs two for one question
+    assert orders.by_tags(tip.orders, commit).word == "blocked"
+    assert orders.by_tags(tip.orders, "1" * 40).word == "held"
+
+
+def test_the_idle_poll_notices_a_new_tag_of_the_fleet(device: Device) -> None:
+    tip = device.fetch()
+    stamp = idle.poll_stamp(device.origin.repo, tip.ref, tip.commit, orders=tip.orders)
+    device.system.write("/run/piot/poll/garden", stamp)
+    assert idle.unmoved(str(device.root), "garden")
+    device.repo.tag("v1")
+    assert idle.unmoved(str(device.root), "garden")
+    device.repo.tag("piot/hold")
+    assert not idle.unmoved(str(device.root), "garden")
+
+
+# -- bundles ------------------------------------------------------------------------------------
+
+
+def test_a_bundle_with_one_branch_needs_no_ref(device: Device) -> None:
+    device.repo.git("bundle", "create", "-q", str(device.root / "x.bundle"), "main")
+    device.ask(repo=str(device.root / "x.bundle"))
+    assert device.check_out() == {"a": "1"}
+
+
+def test_a_bundle_with_the_newest_commits_only(device: Device) -> None:
+    first = device.repo.head()
+    second = device.repo.commit({"a": "2"}, "second")
+    bundle = device.root / "x.bundle"
+    device.repo.git("bundle", "create", "-q", str(bundle), f"{first}..main")
+    device.ask(repo=str(bundle))
+    with pytest.raises(Unreachable, match="lacks these prerequisite commits") as caught:
+        device.fetch()
+    assert "git bundle create NAME.bundle BRANCH" in caught.value.hint
+    device.ask(repo=device.repo.url, ref=first)
+    device.fetch()
+    device.ask(repo=str(bundle), ref="")
+    assert device.fetch().commit == second
+
+
+def test_a_bundle_that_is_not_there_or_none(device: Device) -> None:
+    device.ask(repo=str(device.root / "x.bundle"))
+    with pytest.raises(Unreachable, match="does not appear to be a git repository"):
+        device.fetch()
+    (device.root / "x.bundle").write_bytes(os.urandom(5000))
+    with pytest.raises(Unreachable):
+        device.fetch()
+
+
+# -- signatures and descent ---------------------------------------------------------------------
+
+
+@pytest.fixture
+def signing(device: Device, tmp_path: Path) -> Callable[[str], str]:
+    """Return what signs a new commit with a key of a name; "" signs nothing."""
+
+    def sign(name: str) -> str:
+        device.repo.work.joinpath("a").write_text(f"{name} {os.urandom(4).hex()}")
+        device.repo.git("add", "--all")
+        how = ("-c", "gpg.format=ssh", "-c", f"user.signingkey={tmp_path / name}.pub")
+        device.repo.git(*(how if name else ()), "commit", "-q", *("-S",) * bool(name), "-m", "x")
+        device.repo.push()
+        return device.repo.head()
+
+    return sign
+
+
+def test_only_what_a_signer_signed(
+    device: Device, signing: Callable[[str], str], tmp_path: Path
+) -> None:
+    anna, ben = make_key(tmp_path / "anna", "anna"), make_key(tmp_path / "ben", "ben")
+    device.ask(signers=(f'no-pty,from="10.*" {anna}', ben))
+    for name in ("anna", "ben"):
+        signed = signing(name)
+        assert device.verify().commit == signed
+    make_key(tmp_path / "eve", "eve")
+    signing("eve")
+    with pytest.raises(Unfit, match=r"is signed with the key ED25519 SHA256:\S+, which is not a"):
+        device.verify()
+    signing("")
+    with pytest.raises(Unfit, match="is not signed") as caught:
+        device.verify()
+    assert "git commit -S" in caught.value.hint
+
+
+def test_a_signed_commit_that_was_changed(
+    device: Device, signing: Callable[[str], str], tmp_path: Path
+) -> None:
+    device.ask(signers=(make_key(tmp_path / "anna", "anna"),))
+    signing("anna")
+    raw = device.repo.git("cat-file", "commit", "HEAD")
+    forged = raw.replace("\n\nx", "\n\ny") + "\n"
+    done = subprocess.run(
+        ["git", "hash-object", "-w", "-t", "commit", "--stdin"],
+        input=forged, cwd=device.repo.work, check=True, capture_output=True, text=True,
+    )  # fmt: skip
+    device.repo.git("reset", "-q", "--hard", done.stdout.strip())
+    device.repo.push("--force")
+    with pytest.raises(Unfit, match="has a signature that is not right"):
+        device.verify()
+
+
+def test_fast_forward_only(served: tuple[Device, GitServer]) -> None:
+    device, _ = served
+    first = device.repo.head()
+    device.ask(fast_forward_only=True)
+    for number in range(40):
+        device.repo.commit({"a": str(number)}, str(number), push=False)
+    device.repo.push()
+    running = device.repo.head()
+    assert device.verify(first).commit == running
+    assert [line for line in device.said if line.startswith("looking")] == [
+        f"looking for {first[:12]} among the last {depth} commits" for depth in (32, 256)
+    ]
+    assert not (device.root / "var/lib/piot/apps/garden/history.git").exists()
+    assert device.git("rev-list", "--count", running) == "1", "the mirror stays shallow"
+    device.repo.rewind(first)
+    device.repo.commit({"b": "other"}, "rewritten", push=False)
+    device.repo.push("--force")
+    with pytest.raises(Unfit, match="does not follow"):
+        device.verify(running)
+    device.ask(fast_forward_only=False)
+    assert device.verify(running).commit == device.repo.head()
+
+
+# -- repair -------------------------------------------------------------------------------------
+
+
+def _pack(git: Path) -> Path:
+    return next(git.glob("objects/pack/*.pack"))
+
+
+def _cut(path: Path) -> None:
+    path.chmod(0o644)
+    path.write_bytes(path.read_bytes()[:-30])
+
+
+def _flip(path: Path) -> None:
+    path.chmod(0o644)
+    data = bytearray(path.read_bytes())
+    data[len(data) // 2] ^= 0xFF
+    path.write_bytes(bytes(data))
+
+
+DAMAGE: dict[str, Callable[[Path], object]] = {
+    "pack cut": lambda git: _cut(_pack(git)),
+    "pack empty": lambda git: os.truncate(_pack(git), 0),
+    "pack gone": lambda git: _pack(git).unlink(),
+    "pack flipped": lambda git: _flip(_pack(git)),
+    "index gone": lambda git: next(git.glob("objects/pack/*.idx")).unlink(),
+    "index cut": lambda git: _cut(next(git.glob("objects/pack/*.idx"))),
+    "objects gone": lambda git: subprocess.run(["rm", "-r", git / "objects"], check=True),
+    "refs gone": lambda git: subprocess.run(["rm", "-r", git / "refs"], check=True),
+    "ref empty": lambda git: (git / "refs/piot/tip").write_bytes(b""),
+    "ref of zeros": lambda git: (git / "refs/piot/tip").write_bytes(bytes(41)),
+    "ref to nothing": lambda git: (git / "refs/piot/tip").write_text("1" * 40 + "\n"),
+    "HEAD gone": lambda git: (git / "HEAD").unlink(),
+    "HEAD empty": lambda git: (git / "HEAD").write_bytes(b""),
+    "config gone": lambda git: (git / "config").unlink(),
+    "config of zeros": lambda git: (git / "config").write_bytes(bytes(60)),
+    "shallow of zeros": lambda git: (git / "shallow").write_bytes(bytes(41)),
+    "shallow gone": lambda git: (git / "shallow").unlink(),
+    "shallow.lock": lambda git: (git / "shallow.lock").touch(),
+    "ref.lock": lambda git: (git / "refs/piot/tip.lock").touch(),
+    "HEAD.lock": lambda git: (git / "HEAD.lock").touch(),
+    "packed-refs.lock": lambda git: (git / "packed-refs.lock").touch(),
+    "config.lock": lambda git: (git / "config.lock").touch(),
+    "half a pack": lambda git: (git / "objects/pack/tmp_pack_Xy").write_bytes(bytes(9000)),
+    "a file": lambda git: subprocess.run(f"rm -r {git}; touch {git}", shell=True, check=True),
+}
+
+
+@pytest.mark.parametrize("news", [True, False], ids=["news", "no news"])
+@pytest.mark.parametrize("what", DAMAGE)
+def test_every_damage_heals_by_itself(device: Device, what: str, news: bool) -> None:
+    """With a new commit, and when the same one is needed again."""
+    device.repo.commit({"big": "x" * 5000, "b": "2"}, "second")
+    device.fetch()
+    if news:
+        device.repo.commit({"c": "3"}, "third")
+    DAMAGE[what](device.root / MIRROR)
+    wanted = {"a": "1", "big": "x" * 5000, "b": "2", **({"c": "3"} if news else {})}
+    assert device.check_out() == wanted
+    device.git("fsck", "--full")
+    left = [p.name for p in (device.root / MIRROR).rglob("*")]
+    assert not [name for name in left if name.endswith(".lock") or name.startswith("tmp_")]
+    assert not (device.root / f"{MIRROR}.new").exists()
+
+
+def test_a_mirror_keeps_few_packs(device: Device) -> None:
+    most = 0
+    for number in range(25):
+        device.repo.commit({"a": str(number)}, str(number))
+        device.fetch()
+        most = max(most, len(list((device.root / MIRROR).glob("objects/pack/*.pack"))))
+    assert most == mirror._MOST_PACKS + 1
+
+
+def test_a_commit_that_went_away_meanwhile(device: Device) -> None:
+    tip = repository.resolve(device.system, device.origin)
+    device.repo.commit({"a": "2"}, "second")
+    device.fetch(tip)
+    with pytest.raises(Unreachable, match="went away while it was fetched"):
+        verify(device.system, device.origin, tip, "", device.said.append)
+
+
+def test_a_repository_on_the_device_may_belong_to_a_person(device: Device) -> None:
+    subprocess.run(["chown", "-R", "12345", str(device.repo.bare)], check=True)
+    tip = device.fetch()
+    stamp = idle.poll_stamp(device.origin.repo, tip.ref, tip.commit)
+    device.system.write("/run/piot/poll/garden", stamp)
+    assert idle.unmoved(str(device.root), "garden")
