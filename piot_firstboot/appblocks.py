@@ -78,7 +78,7 @@ def journal(reader: Reader, block: Block) -> JournalRule | None:
         hint = "add reject: or priority:" if of_app else "add expect:, reject: or priority:"
         problem(inner.place, "this rule says nothing of what to look for", hint)
     for key in ("max", "per"):
-        if inner.has(key) and not counted:
+        if inner.has(key) and inner.has("expect") and not counted:
             problem(inner.key(key), f"{key} counts what reject or priority names; neither is given")
     if inner.has("within") and not inner.has("expect"):
         problem(inner.key("within"), "within belongs to expect, which is not given")
@@ -107,9 +107,6 @@ def when(reader: Reader, block: Block) -> When:
     if not given:
         hint = "add role:, host:, model: or label:, or leave it out"
         reader.reading.problem(block.key("when"), "when names no devices", hint)
-    for key in given:
-        if not inner.value(key):
-            reader.reading.problem(inner.key(key), f"{key}: a value is missing")
     roles = tuple(item.text for item in inner.value("role"))
     return When(roles, inner.value("host"), inner.value("model"), inner.value("label"))
 
@@ -154,10 +151,11 @@ def fleet(reader: Reader, top: Block) -> Fleet:
 
 def _groups(reader: Reader, fleet: Block, key: str, where: str) -> list[Block]:
     """Read roles or rings; one behind another that takes every device is a slip."""
+    parse = unitvalues.role if where == "role" else unitvalues.ring
     found: list[Block] = []
     greedy = ""
     for name, node in fleet.value(key):
-        if reader.scalar(name, unitvalues.group) is REFUSED:
+        if reader.scalar(name, parse) is REFUSED:
             continue
         block = reader.block(where, node, name=name.text, place=name.place)
         if block.broken:

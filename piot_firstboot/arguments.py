@@ -5,7 +5,14 @@ from __future__ import annotations
 from argparse import ArgumentParser, RawDescriptionHelpFormatter
 
 from piot_firstboot import __version__, commands, laptop_arguments
-from piot_firstboot.options import add_verb, address, all_option, app_argument, root_option
+from piot_firstboot.options import (
+    add_verb,
+    address,
+    all_option,
+    app_argument,
+    root_option,
+    time_span,
+)
 
 _ABOUT = """\
 Turn piot.conf on the boot partition and .piot.yaml in a git repository into a running device.
@@ -179,10 +186,39 @@ def parser() -> ArgumentParser:
     verb.add_argument("-n", "--lines", type=int, default=100, metavar="N", help="default 100")
     verb.add_argument("--commit", metavar="HASH", help="only what this commit printed")
 
+    verb = add_verb(verbs, "clock", commands.clock, "wait until a time server has set the clock")
+    verb.description = (
+        "What piot-clock.service runs before jobs that have a time of day. Ends without a failure\n"
+        "when none did in that time, and at once where nothing asks time servers."
+    )
+    verb.epilog = "example: piot clock --wait 2min"
+    text = "how long at most (default: 2min)"
+    verb.add_argument("--wait", type=time_span, default=120.0, metavar="SPAN", help=text)
+
+    _ping_verb(
+        add_verb(verbs, "ping", commands.ping, "tell an address of the start or end of a run")
+    )
     _secret_verb(
         add_verb(verbs, "secret", commands.secret_list, "store passwords and tokens, list, remove")
     )
     return top
+
+
+def _ping_verb(verb: ArgumentParser) -> None:
+    """Add how a run is told."""
+    verb.description = (
+        "What the unit of a job with `ping` runs before and after it, as healthchecks.io has it:\n"
+        "URL/start, then URL/STATUS, or URL/fail when it was killed. Never takes longer than ten\n"
+        "seconds; the address is shown nowhere."
+    )
+    verb.epilog = "example: piot ping --start --secret HC_URL"
+    when = verb.add_mutually_exclusive_group(required=True)
+    when.add_argument("--start", action="store_const", const="start", dest="when", help="it starts")
+    text = "it ended, as systemd's $SERVICE_RESULT and $EXIT_STATUS say"
+    when.add_argument("--end", action="store_const", const="end", dest="when", help=text)
+    where = verb.add_mutually_exclusive_group(required=True)
+    where.add_argument("--secret", metavar="NAME", help="the credential that holds the address")
+    where.add_argument("url", nargs="?", metavar="URL", help="the address, https only")
 
 
 def _secret_verb(verb: ArgumentParser) -> None:

@@ -53,6 +53,19 @@ _OPERATORS = frozenset("|&;<>()")
 _BLANKS = frozenset(" \t")
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _ASSIGNMENT = re.compile(r"[A-Za-z_][A-Za-z0-9_]*=")
+# What only a shell has, and what to do without: POSIX.1-2017, 2.4 Reserved Words, 2.14 Special
+# Built-In Utilities. Those that are programs as well (echo, test, true) are not among them.
+_ONLY_IN_A_SHELL = {
+    "cd": "use dir:, or add shell: true",
+    "exec": "leave exec out",
+    "source": "name the program in the environment by its path, or add shell: true",
+    ".": "name the program in the environment by its path, or add shell: true",
+    **dict.fromkeys(
+        "alias bg break case continue eval export fg for function if readonly return select set "
+        "shift trap ulimit umask unset until while { ! [[".split(),
+        "add shell: true, or put it into a script",
+    ),
+}
 _SHELL = "a pipe, list or redirection needs a shell: add shell: true, or put it into a script"
 
 
@@ -75,6 +88,11 @@ def split(line: str) -> Command:
         raise CommandError(0, "the command is empty")
     _judge(words)
     first = line[start:end]
+    bare = first.split(None, 1)[0]
+    if bare in _ONLY_IN_A_SHELL:
+        raise CommandError(
+            start, f"{bare} is no program, but a word of the shell", _ONLY_IN_A_SHELL[bare]
+        )
     if _ASSIGNMENT.match(first):
         name = first.partition("=")[0]
         raise CommandError(start, f"{name}= before the command needs a shell", "set it in env:")
@@ -118,6 +136,7 @@ class _Splitter:
     def __init__(self, line: str, start: int, end: int) -> None:
         self._line, self._at, self._end = line, start, end
         self._pieces: list[str | Variable] = []
+        self._began = start  # where this word does
         self._open = False  # a word has begun, even if it is still empty
 
     def words(self) -> list[Word]:
@@ -125,6 +144,8 @@ class _Splitter:
         found: list[Word] = []
         while self._at < self._end:
             char = self._line[self._at]
+            if not self._open:
+                self._began = self._at
             if char in _BLANKS:
                 self._close(found)
                 self._at += 1
@@ -145,6 +166,12 @@ class _Splitter:
                 )
             elif char == "`":
                 raise self._substitution("`")
+            elif char == "*" and not self._line.startswith("-", self._began):
+                message = "a * stands for files only in a shell"
+                raise CommandError(self._at, message, "quote it, or add shell: true")
+            elif char == "~" and not self._open:
+                message = "~ stands for a home only in a shell"
+                raise CommandError(self._at, message, "write the path, or add shell: true")
             elif char == "#" and not self._open:
                 raise CommandError(self._at, "a # starts a comment in a shell", "quote it")
             else:

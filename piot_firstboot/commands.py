@@ -80,6 +80,24 @@ def setup(args: Namespace) -> int:
     return TEMPFAIL
 
 
+def clock(args: Namespace) -> int:
+    """Wait for a time server."""
+    from piot_firstboot import clock
+    from piot_firstboot.notify import say
+
+    known = clock.wait_for_sync(_system(args, "clock"), args.wait, say)
+    said = "a time server has set the clock" if known else "no time server has set the clock yet"
+    say(said)
+    return 0
+
+
+def ping(args: Namespace) -> int:
+    """Tell an address of the start or the end of a run."""
+    from piot_firstboot import ping
+
+    return ping.tell(args.when, args.url or "", args.secret or "")
+
+
 def fallback(args: Namespace) -> int:
     """Open an access point when nothing connects."""
     from piot_firstboot import fallback

@@ -202,3 +202,8 @@ class Manifest:
     health: JournalRule | None = None
     fleet: Fleet = field(default_factory=Fleet)
     source: str = ".piot.yaml"
+
+    @property
+    def units(self) -> tuple[Service | Job, ...]:
+        """Return services and jobs, in this order."""
+        return (*self.services, *self.jobs)

@@ -127,7 +127,7 @@ class Unit:
     `enabled` and `active` None leave that as it is. When one of the files in `because` changed,
     `on_change` says what an already active unit must do: `restart`, `reload` or nothing; with
     `start` the unit is started whenever they changed, active or not (a job that runs once a
-    commit). `wait` bounds the start in seconds.
+    commit). For those in `restart_for` a reload would not do. `wait` bounds the start in seconds.
     """
 
     name: str
@@ -135,6 +135,7 @@ class Unit:
     enabled: bool | None = None
     on_change: str = ""
     because: tuple[str, ...] = ()
+    restart_for: tuple[str, ...] = ()
     wait: float = 90.0
 
 

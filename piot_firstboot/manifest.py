@@ -158,7 +158,8 @@ def _job(reader: Reader, block: Block, top: Block) -> Job | None:
         problem(block.key("ping"), "ping belongs to every and at, not to once")
     if block.has("watch") and chosen and block.value("once") != "commit":
         hint = "leave it out: a run always uses the newest release"
-        problem(block.key("watch"), f"watch belongs to once: commit, not to {chosen[0]}", hint)
+        what = f"once: {block.value('once')}" if chosen[0] == "once" else chosen[0]
+        problem(block.key("watch"), f"watch belongs to once: commit, not to {what}", hint)
     shared = _shared(reader, block, top)
     ping = block.value("ping")
     if ping and "://" not in ping:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from argparse import ArgumentParser, Namespace, RawDescriptionHelpFormatter
+from argparse import ArgumentParser, ArgumentTypeError, Namespace, RawDescriptionHelpFormatter
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
@@ -23,6 +23,16 @@ def address(text: str) -> tuple[str, int]:
     """Read ADDR:PORT."""
     host, _, port = text.rpartition(":")
     return host.strip("[]"), int(port)
+
+
+def time_span(text: str) -> float:
+    """Read a time span, such as 2min; returns seconds."""
+    from piot_firstboot.schedule import span_seconds
+
+    try:
+        return span_seconds(text)
+    except ValueError as error:
+        raise ArgumentTypeError(str(error)) from None
 
 
 def app_argument(parser: ArgumentParser, text: str) -> None:

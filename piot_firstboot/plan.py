@@ -238,5 +238,6 @@ def _unit_changes(item: Unit, now: Item | None, written: set[str]) -> list[Chang
     elif (item.on_change == "start" and touched) or (item.active and not state.active):
         verbs.append("start")
     elif state.active and touched and item.on_change:
-        verbs.append(item.on_change)
+        heavy = written.intersection(item.restart_for)
+        verbs.append("restart" if heavy else item.on_change)
     return [Change(verb, key(item), item, now) for verb in verbs]

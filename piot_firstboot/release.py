@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 from piot_firstboot import build, repository, source, untouched, vault
 from piot_firstboot.errors import ApplyError
@@ -87,10 +87,27 @@ def render(
         role=role(system),
         systemd=systemd_version(system),
         resolve=program_finder(system, path),
+        read=_file_reader(system, path),
         plain=vault.plain(system),
     )
     items = render_app(declared, release, source=declared.source, run_commit_jobs=run_commit_jobs)
     return untouched.keep(system, declared, release, items)
+
+
+def _file_reader(system: System, release: str) -> Callable[[str], bytes]:
+    """Return what reads a file of a release, and nothing that a link in it leads to."""
+
+    def read(path: str) -> bytes:
+        parts = path.split("/")
+        for number in range(1, len(parts) + 1):
+            there = system.entry(f"{release}/{'/'.join(parts[:number])}")
+            if there is None or (number == len(parts) and there.kind == "directory"):
+                raise LookupError(f"there is no file {path} in the release")
+            if there.kind not in ("file", "directory"):
+                raise LookupError(f"{path} is a link, or behind one, which is not followed")
+        return system.read(f"{release}/{path}") or b""
+
+    return read
 
 
 def _need(system: System, secrets: Iterable[str]) -> None:

@@ -9,7 +9,7 @@ import re
 from collections.abc import Callable
 from typing import TypeVar
 
-from piot_firstboot import appvalues
+from piot_firstboot import appvalues, systemvalues
 from piot_firstboot.values import BadValue
 from piot_firstboot.yamlvalues import did_you_mean, secret_name, shown
 
@@ -27,6 +27,10 @@ _LEAST_MEMORY, _MOST_MEMORY = 4 << 20, 64 << 30
 _CPU = re.compile(r"([0-9]{1,5}(?:\.[0-9]{1,2})?)\s*%")
 # Debian Policy Manual, 5.6.1, with apt's own `:arch` and `=version`.
 _PACKAGE = re.compile(r"[a-z0-9][a-z0-9+.-]+(?::[a-z0-9]+)?(?:=[A-Za-z0-9.+:~-]+)?")
+# How the names of device nodes begin, for those who leave out the directory.
+_NODE = re.compile(
+    r"(?:tty|video|media|sd[a-z]|hidraw|i2c-|spidev|gpiochip|snd/|input/|serial/)[\w/]"
+)
 _MAX_PATTERN = 500
 _NESTED = re.compile(r"\([^()]*[+*][^()]*\)[+*{]")
 
@@ -76,6 +80,8 @@ def device(text: str) -> str:
         return text
     if text not in DEVICES:
         close = did_you_mean(text, DEVICES)
+        if _NODE.match(text):
+            close = f"did you mean /dev/{text}?"
         raise ValueError(
             f"there is no kind of device {shown(text)}",
             close or f"known: {' '.join(DEVICES)}, or a path below /dev",
@@ -188,9 +194,14 @@ def window(text: str) -> tuple[int, int]:
     return _as_in_conf(appvalues.quiet, text)
 
 
-def group(text: str) -> str:
-    """Read the name of a role or ring, as piot.conf spells it."""
+def ring(text: str) -> str:
+    """Read the name of a ring, as piot.conf spells it."""
     return _as_in_conf(appvalues.ring, text)
+
+
+def role(text: str) -> str:
+    """Read the name of a role, as piot.conf spells it."""
+    return _as_in_conf(systemvalues.role, text)
 
 
 def _as_in_conf(parse: Callable[[str], T], text: str) -> T:

@@ -14,7 +14,7 @@ from dataclasses import replace
 
 from piot_firstboot import build
 from piot_firstboot.errors import ConfigError
-from piot_firstboot.items import File, Item
+from piot_firstboot.items import File, Item, Unit
 from piot_firstboot.manifest import Manifest, Service
 from piot_firstboot.render.app_units import UNITS, Release, render_app
 from piot_firstboot.state import folder
@@ -29,8 +29,11 @@ def keep(
     """Put in the installed unit of each service that this release does not change.
 
     Such a unit is what the new manifest gives for the release that it names, to the letter, and
-    what the service watches is the same in both.
+    what the service watches is the same in both. Where only the latter differs a reload will do, if
+    the service knows one.
     """
+    reloads = dict(declared.update.reload)
+    reloaded: set[str] = set()
     kept: dict[str, bytes] = {}
     rendered: dict[str, dict[str, bytes]] = {}
     for service in declared.services:
@@ -38,18 +41,29 @@ def keep(
         installed = system.read(path) or b""
         named = _COMMIT.search(installed)
         commit = named[1].decode() if named else release.commit
-        if commit == release.commit or not _same(system, service, release, commit):
+        if commit == release.commit:
+            continue
+        same = _same(system, service, release, commit)
+        if not same and service.name not in reloads:
             continue
         if commit not in rendered:
             rendered[commit] = _at(declared, release, commit)
         if rendered[commit].get(path) == installed:
-            kept[path] = installed
-    return tuple(
-        replace(item, content=kept[item.path])
-        if isinstance(item, File) and item.path in kept
-        else item
-        for item in items
-    )
+            if same:
+                kept[path] = installed
+            else:
+                reloaded.add(path)
+    return tuple(_settled(item, kept, reloaded) for item in items)
+
+
+def _settled(item: Item, kept: dict[str, bytes], reloaded: set[str]) -> Item:
+    """Return an item as it is to be, knowing what stays and what a reload is enough for."""
+    match item:
+        case File(path=path) if path in kept:
+            return replace(item, content=kept[path])
+        case Unit(on_change="reload") if not reloaded.intersection(item.because):
+            return replace(item, on_change="restart")
+    return item
 
 
 def _same(system: System, service: Service, release: Release, commit: str) -> bool:

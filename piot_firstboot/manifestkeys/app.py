@@ -28,7 +28,7 @@ def _python(reader: Reader, node: Node, key: str) -> Any:
 
 
 _PYTHON = Type(_python, "a file's name, or a list of requirements", types.NAMES)
-_GLOBS = types.values(unitvalues.glob, "a pattern, or a list")
+_GLOBS = types.values(unitvalues.glob, "a pattern, or a list", some=True)
 
 KEYS: tuple[Key, ...] = (
     Key(_TOP, "piot", types.value(yamlvalues.version, "1", enum=[1, "1"]), 1,

@@ -39,20 +39,27 @@ def choice(*options: str) -> Type:
     return value(yamlvalues.choice(*options), listed, enum=[_loaded(word) for word in options])
 
 
-def values(parse: Parse, words: str) -> Type:
-    """Make a type of a list of texts, doubles dropped; one text is a list of one."""
+def values(parse: Parse, words: str, *, some: bool = False) -> Type:
+    """Make a type of a list of texts, doubles dropped; one text is a list of one.
+
+    With `some` it may not be empty.
+    """
 
     def read(reader: Reader, node: Node, key: str) -> Any:
+        if some:
+            _not_empty(reader, node, key)
         found = [reader.scalar(item, parse, key) for item in reader.scalars(node, key) or ()]
         return tuple(dict.fromkeys(v for v in found if v is not REFUSED))
 
     return Type(read, words, NAMES)
 
 
-def placed(parse: Parse, words: str) -> Type:
+def placed(parse: Parse, words: str, *, some: bool = False) -> Type:
     """Make a type like `values` that keeps where each text stands, for checks across blocks."""
 
     def read(reader: Reader, node: Node, key: str) -> Any:
+        if some:
+            _not_empty(reader, node, key)
         items = reader.scalars(node, key) or ()
         good = [item for item in items if reader.scalar(item, parse, key) is not REFUSED]
         return tuple({item.text: item for item in reversed(good)}.values())[::-1]
@@ -64,10 +71,9 @@ def at(parse: Callable[[str], tuple[str, ...]], words: str) -> Type:
     """Make a type of a list of times, each of which may stand for several."""
 
     def read(reader: Reader, node: Node, key: str) -> Any:
-        items = reader.scalars(node, key)
-        if items == ():
-            reader.reading.problem(node.place, f"{key}: a value is missing")
-        found = [reader.scalar(item, parse, key) for item in items or ()]
+        _not_empty(reader, node, key)
+        items = reader.scalars(node, key) or ()
+        found = [reader.scalar(item, parse, key) for item in items]
         return tuple(dict.fromkeys(event for e in found if e is not REFUSED for event in e))
 
     return Type(read, words, NAMES)
@@ -111,6 +117,13 @@ def pairs(parse_name: Parse, parse: Parse, words: str) -> Type:
         return tuple(found)
 
     return Type(read, words, {"type": ["object", "null"], "additionalProperties": TEXT})
+
+
+def _not_empty(reader: Reader, node: Node, key: str) -> None:
+    """Refuse a list without an item."""
+    empty = isinstance(node, Sequence) and not node.items
+    if empty or (isinstance(node, Scalar) and node.plain and not node.text):
+        reader.reading.problem(node.place, f"{key}: a value is missing")
 
 
 def _node(reader: Reader, node: Node, key: str) -> Any:

@@ -10,7 +10,7 @@ _SERVICE, _JOB = ("services",), ("jobs",)
 _UNIT = (*_SERVICE, *_JOB)
 _HOUR, _DAY = 3600.0, 86400.0
 _SPAN = types.span(1, 30 * _DAY)
-_GLOBS = types.values(unitvalues.glob, "a pattern, or a list")
+_GLOBS = types.values(unitvalues.glob, "a pattern, or a list", some=True)
 _NAMES = types.placed(str, "a name, or a list")
 
 KEYS: tuple[Key, ...] = (
@@ -65,7 +65,7 @@ KEYS: tuple[Key, ...] = (
         "The devices it may use, instead of the app's", "{devices: [camera]}"),
     Key(_UNIT, "dir", types.value(yamlvalues.directory, "a directory of the release"), "",
         "Its working directory", "web"),
-    Key(_UNIT, "watch", types.values(unitvalues.watched, "a pattern, or a list"), (),
+    Key(_UNIT, "watch", types.values(unitvalues.watched, "a pattern, or a list", some=True), (),
         "Files of the release that it is made of: restarted, or with once: commit run, only when "
         "one of them changed; if not given, any", '["web/**", requirements.txt]'),
     Key(_UNIT, "root", types.FLAG, False,
@@ -99,7 +99,7 @@ KEYS: tuple[Key, ...] = (
         "Within what time they are counted", "10min"),
     Key(("retry",), "times", types.count(1, 100), 1, "How often", "5", required=True),
     Key(("retry",), "wait", types.span(0, _DAY), 60.0, "Between two attempts", "10min"),
-    Key(("when",), "role", types.placed(unitvalues.glob, "a pattern, or a list"), (),
+    Key(("when",), "role", types.placed(unitvalues.glob, "a pattern, or a list", some=True), (),
         "The role that piot.conf or fleet gives a device", "gateway"),
     Key(("when",), "host", _GLOBS, (), "Its host name", "pi-s*"),
     Key(("when",), "model", _GLOBS, (), "Its model", '"*Zero 2*"'),

@@ -2,53 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from collections.abc import Iterator
 
 from piot_firstboot import credential
-from piot_firstboot.manifest import Job, Manifest, Service
-from piot_firstboot.render.sandbox import SANDBOX
+from piot_firstboot.declared import Job, Service
+from piot_firstboot.render.app_context import Context
+from piot_firstboot.render.app_devices import add_devices
+from piot_firstboot.render.app_limits import add_limits
+from piot_firstboot.render.app_release import Release, note
+from piot_firstboot.render.sandbox import sandbox
 from piot_firstboot.service_keys import since
 from piot_firstboot.unitfile import UnitFile, assignment, specifiers
 
 _SYSTEM_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+_PRIVILEGED_PORTS = 1024
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Release:
-    """One commit of an app on one device, for one version of systemd.
-
-    `path` is the release's directory on the device. `resolve(word, dir)` returns the absolute
-    path of a program, or raises LookupError with a message for people. `plain` names the secrets
-    that the device could not seal.
-    """
-
-    app: str
-    commit: str
-    path: str
-    hostname: str
-    manifest_path: str = ".piot.yaml"
-    role: str = ""
-    systemd: int = 257
-    resolve: Callable[[str, str], str] = field(repr=False, compare=False)
-    plain: frozenset[str] = frozenset()
-
-    @property
-    def prefix(self) -> str:
-        """Return what the names of the app's user and units begin with."""
-        return f"piot-{self.app}"
+def peers_file(app: str) -> str:
+    """Return the file of PIOT_PEER_… variables, which lists what other devices advertise."""
+    return f"/run/piot/peers/{app}"
 
 
-def note(file: UnitFile, release: Release, what: str, version: int) -> None:
-    """Say in a unit's header what this systemd is too old for."""
-    found = release.systemd
-    file.comment += f"\nLeft out: {what} (systemd {version}; this is for {found})."
-
-
-def add_process(
-    file: UnitFile, unit: Service | Job, manifest: Manifest, release: Release, name: str = ""
-) -> None:
+def add_process(context: Context, file: UnitFile, unit: Service | Job, name: str = "") -> None:
     """Add what every process of the app gets: user, place, environment, secrets, sandbox."""
+    release = context.release
     name = name or unit.name
     own = f"{release.prefix}-root" if unit.root else release.prefix
     place = f"{release.path}/{unit.dir}" if unit.dir else release.path
@@ -63,15 +40,27 @@ def add_process(
         file.add("Service", kind, own)
     # The units of an app share it; without this the first one to end removes it.
     file.add("Service", "RuntimeDirectoryPreserve", "yes")
-    for variable, value in _environment(unit, manifest, release, place):
+    for variable, value in _environment(context, unit, place):
         file.add("Service", "Environment", assignment(variable, value))
+    if any(service.port for service in context.manifest.services):
+        # Who else is there changes without a deploy, so it is no part of the unit's own text.
+        file.add("Service", "EnvironmentFile", f"-{peers_file(release.app)}")
     for secret in unit.secrets:
         file.add("Service", *credential.directive(secret, sealed=secret not in release.plain))
     file.add("Service", "SyslogIdentifier", f"{release.app}-{name}")
     for variable, value in (("PIOT_APP", release.app), ("PIOT_COMMIT", release.commit)):
         file.add("Service", "LogExtraFields", assignment(variable, value))
+    add_limits(file, unit, release)
     if not unit.root:
-        file.extend("Service", SANDBOX)
+        port = unit.port if isinstance(unit, Service) else None
+        binds = port is not None and port < _PRIVILEGED_PORTS
+        file.extend("Service", sandbox(devices=bool(unit.devices), binds=binds))
+        add_devices(file, unit, release)
+    _add_raw(file, unit, release)
+
+
+def _add_raw(file: UnitFile, unit: Service | Job, release: Release) -> None:
+    """Add what the author gives as systemd's own keys."""
     for key, text in unit.systemd:
         if since(key) > release.systemd:
             note(file, release, f"{key}=", since(key))
@@ -79,17 +68,16 @@ def add_process(
             file.add("Service", key, text)
 
 
-def _environment(
-    unit: Service | Job, manifest: Manifest, release: Release, place: str
-) -> Iterator[tuple[str, str]]:
+def _environment(context: Context, unit: Service | Job, place: str) -> Iterator[tuple[str, str]]:
     """Yield the unit's variables, the author's over our defaults, a unit's over the app's."""
+    release = context.release
     local = f"{release.path}/.venv/bin:{place}/node_modules/.bin"
     # Else Python holds lines back for kilobytes, and the journal is late.
     ours = {"PATH": f"{local}:{_SYSTEM_PATH}", "PYTHONUNBUFFERED": "1"}
-    yield from {**ours, **dict(manifest.env), **dict(unit.env)}.items()
+    yield from {**ours, **context.env(unit)}.items()
     yield "PIOT_APP", release.app
     yield "PIOT_COMMIT", release.commit
     yield "PIOT_RELEASE", release.path
-    yield "PIOT_ROLE", release.role
+    yield "PIOT_ROLE", context.role
     yield "PIOT_HOSTNAME", release.hostname
     yield "PIOT_UNIT", unit.name

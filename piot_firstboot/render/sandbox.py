@@ -37,3 +37,17 @@ SANDBOX: tuple[tuple[str, str], ...] = (
     ("SystemCallErrorNumber", "EPERM"),
     ("UMask", "0027"),
 )
+_BIND = "CAP_NET_BIND_SERVICE"
+
+
+def sandbox(*, devices: bool = False, binds: bool = False) -> tuple[tuple[str, str], ...]:
+    """Return the sandbox with holes in it.
+
+    With `devices` /dev is the machine's own, of which DevicePolicy= still closes all that
+    DeviceAllow= does not name. With `binds` ports below 1024 may be listened on.
+    """
+    opened = {
+        **({"PrivateDevices": "no"} if devices else {}),
+        **({"CapabilityBoundingSet": _BIND, "AmbientCapabilities": _BIND} if binds else {}),
+    }
+    return tuple((key, opened.get(key, value)) for key, value in SANDBOX)

@@ -21,7 +21,7 @@ SHELL = frozenset(
     "access deploykey mirror tree verify".split()
 )
 VERBS = frozenset(
-    "convert eject fallback firstboot deploy hold why bootguard status check logs health secret "
+    "convert ping eject fallback firstboot deploy hold why bootguard status check logs health secret "
     "setup".split()
 )
 TOP = frozenset("cli commands arguments options laptop_commands laptop_arguments __main__".split())

@@ -240,7 +240,7 @@ def test_long_lines_are_not_shown_whole() -> None:
         ("a b#c '#d'", ["a", "b#c", "#d"]),
         ("a\tb \n", ["a", "b"]),
         ("a \\\nb", ["a", "b"]),
-        ("a --x=*.txt ~/y {1,2} !z", ["a", "--x=*.txt", "~/y", "{1,2}", "!z"]),
+        ("a --x=*.txt x~/y {1,2} !z", ["a", "--x=*.txt", "x~/y", "{1,2}", "!z"]),
         ("a x=1", ["a", "x=1"]),
         ("a $B ${C}d", ["a", "${B}", "${C}d"]),
     ],
