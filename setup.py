@@ -41,6 +41,7 @@ DATA = [
     files("lib/systemd/system", *(f"units/*.{k}" for k in ("service", "timer", "path", "socket"))),
     files("lib/systemd/system/piot-.service.d", "units/piot-.service.d/*.conf"),
     files("lib/systemd/system/piot-.timer.d", "units/piot-.timer.d/*.conf"),
+    files("lib/systemd/system/piot-.path.d", "units/piot-.path.d/*.conf"),
     files("lib/systemd/system-preset", "units/*.preset"),
     files("share/piot/cloud-init", "cloud-init/part_handler.py"),
     files("share/doc/piot/cloud-init", "cloud-init/vendor-data", "cloud-init/user-data"),

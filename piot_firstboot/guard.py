@@ -115,7 +115,7 @@ def keep_off(system: System, app: str) -> None:
     """Let no unit of an app start in this boot, until `admit`."""
     for path in recorded(system, f"app.{app}", "file"):
         name, dot, kind = path.removeprefix(_UNITS).rpartition(".")
-        if dot and kind in ("service", "timer") and "/" not in name:
+        if dot and kind in ("service", "timer", "path") and "/" not in name:
             system.write(f"{OFF}/{name}", app.encode())
 
 

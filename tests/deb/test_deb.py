@@ -70,9 +70,11 @@ def test_it_holds_what_it_should(tree: dict[str, Entry]) -> None:
     units = {path for path in tree if path.startswith("/usr/lib/systemd/")}
     assert units == {
         "/usr/lib/systemd/system-preset/50-piot.preset",
+        "/usr/lib/systemd/system/piot-.path.d/guard.conf",
         "/usr/lib/systemd/system/piot-.service.d/guard.conf",
         "/usr/lib/systemd/system/piot-.timer.d/guard.conf",
         "/usr/lib/systemd/system/piot-bootguard.service",
+        "/usr/lib/systemd/system/piot-clock.service",
         "/usr/lib/systemd/system/piot-deploy@.path",
         "/usr/lib/systemd/system/piot-deploy@.service",
         "/usr/lib/systemd/system/piot-deploy@.timer",

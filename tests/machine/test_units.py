@@ -113,9 +113,10 @@ def test_an_unreachable_repository_does_not_degrade_the_machine(pi: Machine) -> 
     pi.write("/usr/bin/piot", STUB, 0o755)
 
 
-# The fallback and the boot guard make no accounts and units; test_fallback.py and
+# The fallback, the clock and the boot guard make no accounts and units; test_fallback.py and
 # test_transaction.py run them under their own restrictions.
-APPLIERS = [u for u in UNITS if u.endswith(".service") and not re.search("fallback|bootguard", u)]
+NO_APPLIERS = re.compile("fallback|bootguard|clock")
+APPLIERS = [u for u in UNITS if u.endswith(".service") and not NO_APPLIERS.search(u)]
 
 
 @pytest.mark.parametrize("unit", APPLIERS)
