@@ -1,4 +1,4 @@
-"""Which device is what: its role, its ring, and which units of an app it has."""
+"""Which device is what: its role, and which units of an app it has."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
 
-from piot_firstboot.declared import Fleet, Manifest, Ring, When
+from piot_firstboot.declared import Fleet, Manifest, When
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,17 +30,6 @@ def role(fleet: Fleet, device: Device) -> str:
         if given and hosts and models:
             return candidate.name
     return ""
-
-
-def ring(fleet: Fleet, device: Device, named: str = "") -> Ring | None:
-    """Return the ring that a device is in: the one that piot.conf names, else the first that fits.
-
-    None when there are no rings, or none of them takes the device.
-    """
-    for candidate in fleet.rings:
-        if candidate.name == named or (not named and _any(candidate.hosts, (device.host,))):
-            return candidate
-    return None
 
 
 def pick(manifest: Manifest, device: Device) -> Manifest:

@@ -34,6 +34,13 @@ def complain(text: str) -> None:
         print(mark + line, file=sys.stderr, flush=True)
 
 
+def warn(text: str) -> None:
+    """Print what is no failure, at the journal's priority `warning` when run as a unit."""
+    mark = "<4>" if in_unit() else ""  # sd-daemon(3)
+    for line in text.splitlines():
+        print(mark + line, file=sys.stderr, flush=True)
+
+
 def allow(seconds: float) -> None:
     """Ask systemd for this much time, before a step that says nothing while it lasts."""
     if in_unit():

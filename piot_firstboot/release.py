@@ -10,13 +10,15 @@ import json
 import re
 from collections.abc import Callable, Iterable
 
-from piot_firstboot import build, repository, source, untouched, vault
+from piot_firstboot import build, fleet, host, repository, source, untouched, vault
 from piot_firstboot.errors import ApplyError
 from piot_firstboot.errors import Lacking as Lacking
 from piot_firstboot.errors import Unfit as Unfit
 from piot_firstboot.items import File, Item
 from piot_firstboot.manifest import Manifest
+from piot_firstboot.notify import warn
 from piot_firstboot.programs import SYSTEMD, program_finder
+from piot_firstboot.render.app_notices import notices
 from piot_firstboot.render.app_units import Release, render_app
 from piot_firstboot.render.device import SAID
 from piot_firstboot.state import folder
@@ -66,7 +68,8 @@ def _manifest(system: System, directory: str, commit: str) -> Manifest:
     if found is None:
         hint = "write one with piot init; it lies at the top of the repository"
         raise Unfit(f"commit {commit[:12]} has no {source.MANIFEST}", hint)
-    return found
+    # What is for other devices is not this one's to judge, to build for or to have secrets of.
+    return fleet.pick(found, host.device(system))
 
 
 def render(
@@ -78,18 +81,25 @@ def render(
     """
     _need(system, declared.secrets)
     path = place(app, commit)
+    device = host.device(system)
     release = Release(
         app=app,
         commit=commit,
         path=path,
         manifest_path=declared.source,
-        hostname=hostname(system),
-        role=role(system),
+        hostname=device.host,
+        role=device.role,
+        model=device.model,
+        labels=device.labels,
         systemd=systemd_version(system),
         resolve=program_finder(system, path),
         read=_file_reader(system, path),
         plain=vault.plain(system),
+        groups=host.groups(system),
+        controllers=host.controllers(system),
     )
+    for notice in notices(declared, release):
+        warn(f"{app}: {notice.message}" + (f" ({notice.hint})" if notice.hint else ""))
     items = render_app(declared, release, source=declared.source, run_commit_jobs=run_commit_jobs)
     return untouched.keep(system, declared, release, items)
 

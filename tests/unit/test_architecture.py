@@ -18,7 +18,7 @@ SHELL = frozenset(
     "clock locales overruling "
     "converge intake ledger live perform portal accesspoint radio passwords keyserver wayin "
     "packages confined environment build untouched "
-    "access deploykey mirror tree verify".split()
+    "access deploykey mirror tree verify host".split()
 )
 VERBS = frozenset(
     "convert ping eject fallback firstboot deploy hold why bootguard status check logs health "
