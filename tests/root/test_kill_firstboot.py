@@ -100,7 +100,7 @@ def tree(folder: Path) -> Path:
     system.write("/boot/firmware/cmdline.txt", b"console=tty1 root=/dev/mmcblk0p2 rootwait\n")
     unit = b"[Service]\nExecStart=/usr/sbin/sshd -D\n[Install]\nWantedBy=multi-user.target\n"
     system.write("/usr/lib/systemd/system/ssh.service", unit)
-    for file in OWN_UNITS.glob("*.[stp]*"):
+    for file in filter(Path.is_file, OWN_UNITS.glob("*.[stp]*")):
         system.write(f"/usr/lib/systemd/system/{file.name}", file.read_bytes())
     (root / FILE).write_text(CONF)
     return root
