@@ -49,6 +49,7 @@ DATA = [
     files("share/doc/piot", "README.md"),
     *tree("share/doc/piot/examples", "examples"),
     files("share/bash-completion/completions", "completion/piot"),
+    files("share/piot", "docs/piot.schema.json"),
     files("share/man/man1", "docs/*.1"),
     files("share/man/man5", "docs/*.5"),
 ]

@@ -16,7 +16,7 @@ Shape = dict[str, Any]
 
 # A value is read as the text it is in the file; an editor's YAML may take it for a number.
 TEXT: Shape = {"type": ["string", "number", "boolean"]}
-NAMES: Shape = {"anyOf": [TEXT, {"type": "array", "items": TEXT}]}
+NAMES: Shape = {"anyOf": [TEXT, {"type": "array", "items": TEXT}, {"type": "null"}]}
 MAX_UNITS = 1000
 
 
