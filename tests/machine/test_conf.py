@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+import subprocess
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -56,6 +57,14 @@ eap = peap
 identity = ada
 password = {EAP}
 
+[wifi.campus]
+ssid = Campus
+security = eap
+eap = tls
+identity = garden
+client_cert = device.pem
+client_key = device.key
+
 [ethernet.main]
 interface = eth0
 
@@ -67,6 +76,16 @@ address = fd78::9/64
 [app]
 repo = https://git.test/garden.git
 token = {TOKEN}
+poll = off
+
+[app.shed]
+repo = git@git.test:shed.git
+deploy_key = shed.txt
+poll = off
+
+[app.barn]
+repo = ssh://git@git.test/barn.git
+deploy_key = {{barn}}
 poll = off
 
 [health]
@@ -112,6 +131,30 @@ def found(pi: Machine, secret: str) -> list[str]:
     ]
 
 
+def put_conf(pi: Machine, folder: Path) -> dict[str, tuple[str, ...]]:
+    """Put the whole piot.conf and its keys on the boot partition, as a laptop would.
+
+    Returns the secrets, a line of each private key among them, with the files that may hold them.
+    """
+    lines = []
+    for name in ("shed", "barn"):
+        words = ["ssh-keygen", "-q", "-t", "rsa", "-b", "2048", "-N", "", "-C", "", "-f", name]
+        subprocess.run(words, cwd=folder, check=True, timeout=60)
+        lines.append((folder / name).read_text().splitlines()[7])
+    words = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-subj", "/CN=garden"]
+    words += ["-keyout", "device.key", "-out", "device.pem"]
+    subprocess.run(words, cwd=folder, check=True, timeout=60, capture_output=True)
+    key = (folder / "device.key").read_text()
+    lines.append(key.splitlines()[7])
+    shed = (folder / "shed").read_text().replace("\n", "\r\n")
+    pi.write("/boot/firmware/shed.txt", shed)
+    pi.write("/boot/firmware/device.key", key)
+    pi.write("/boot/firmware/device.pem", (folder / "device.pem").read_text())
+    body = "".join((folder / "barn").read_text().splitlines()[1:-1])
+    pi.write(CONF, FULL.replace("{barn}", body))
+    return {**SECRETS, lines[0]: (), lines[1]: (), lines[2]: ("/wifi.campus.client_key",)}
+
+
 def settled(pi: Machine) -> dict[str, object]:
     """Wait for piot-setup, and return the report."""
     pi.run(
@@ -121,15 +164,17 @@ def settled(pi: Machine) -> dict[str, object]:
     return report
 
 
-def test_plaintext_secrets_left_on_fat(pi: Machine) -> None:
+def test_plaintext_secrets_left_on_fat(pi: Machine, tmp_path: Path) -> None:
     """After the first boot each secret is where the program that needs it reads it, and sealed."""
-    pi.write(CONF, FULL)
+    secrets = put_conf(pi, tmp_path)
     pi.boot(wait=False)
     pi.wait_running(expect=None)
     report = settled(pi)
     text = pi.read(CONF)
-    assert text.count("@stored") == len(SECRETS), text
-    for secret, places in SECRETS.items():
+    assert text.count("@stored") == len(secrets), text
+    left = {"piot.conf", "piot-report.txt", "device.pem"}
+    assert set(pi.sh("ls -A /boot/firmware").split()) <= {*left, "piot-clock"}
+    for secret, places in secrets.items():
         left = [path for path in found(pi, secret) if not path.endswith(places or ("//",))]
         assert left == [], f"{secret} lies in {left}\n{json.dumps(report, indent=1)}"
         assert len(found(pi, secret)) == len(places)
@@ -148,7 +193,18 @@ def test_plaintext_secrets_left_on_fat(pi: Machine) -> None:
     assert "10.78.0.9/24" in lab and "fd78::9/64" in lab
     # The password was hashed the way Debian does, and the hash is what is stored.
     assert pi.sh("getent shadow ada").split(":")[1].startswith("$y$")
-    assert pi.sh("piot secret list").count("sealed") >= len(SECRETS)
+    assert pi.sh("piot secret list").count("sealed") >= len(secrets)
+    key = "/var/lib/piot/network/certs/wifi.campus.client_key"
+    assert pi.sh(f"stat -c '%a %U' {key}") == "600 root"
+    assert pi.read(key) == (tmp_path / "device.key").read_text()
+    # What git's ssh will be given is just what ssh-keygen had made.
+    look = "from piot_firstboot import system, vault; "
+    for app in ("shed", "barn"):
+        words = f"{look}print(vault.get(system.System(), 'app.{app}.deploy_key'), end='')"
+        made = (tmp_path / app).read_text()
+        assert pi.run(["python3", "-c", words]).stdout == made
+        told = json.loads(pi.read(f"/var/lib/piot/apps/{app}/app.json"))
+        assert told["secrets"] == {"deploy_key": f"app.{app}.deploy_key"}
     lines = {(row["section"], row["key"]): row for row in report["lines"]}  # type: ignore[attr-defined]
     assert lines["wifi.home", "password"]["state"] == "applied"
     assert lines["health", "ping_url"]["state"] == "noted"
@@ -156,9 +212,9 @@ def test_plaintext_secrets_left_on_fat(pi: Machine) -> None:
     assert "[wifi.home] password: applied" in said.replace("\r", "")
 
 
-def test_an_unchanged_boot_writes_nothing(pi: Machine) -> None:
-    """And `@stored` stands for the same as what was there before."""
-    pi.write(CONF, FULL)
+def test_an_unchanged_boot_writes_nothing(pi: Machine, tmp_path: Path) -> None:
+    """And `@stored` stands for the same as what was there before, be it a password or a key."""
+    put_conf(pi, tmp_path)
     pi.boot(wait=False)
     pi.wait_running(expect=None)
     settled(pi)
@@ -176,6 +232,9 @@ def test_an_unchanged_boot_writes_nothing(pi: Machine) -> None:
     result = pi.run(["piot", "apply", "--all"], check=False, timeout=200)
     assert result.returncode == 0, result.stdout + result.stderr
     assert pi.sh("getent shadow ada; cat /var/lib/piot/sections.json") == before
+    assert pi.sh("nmcli -s -g 802-11-wireless-security.psk connection show piot-wifi-home") == WIFI
+    key = pi.read("/var/lib/piot/network/certs/wifi.campus.client_key")
+    assert key == (tmp_path / "device.key").read_text()
 
 
 def test_a_change_that_breaks_the_network_reverts_and_says_so(pi: Machine) -> None:
