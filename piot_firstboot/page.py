@@ -48,6 +48,10 @@ small,.hint{color:var(--soft);font-size:.875rem}
 #other:not(:checked)~.other{display:none}
 input.text,select{width:100%;min-height:3rem;padding:.5rem .875rem;font:inherit;color:inherit;
 background:var(--paper);border:1px solid var(--line);border-radius:.625rem}
+select{appearance:none;padding-right:2.75rem;background-repeat:no-repeat;
+background-image:linear-gradient(45deg,transparent 50%,var(--soft) 50%),
+linear-gradient(135deg,var(--soft) 50%,transparent 50%);
+background-position:right 1.25rem center,right .875rem center;background-size:.4rem .4rem}
 .tick{display:flex;align-items:center;gap:.75rem;min-height:3rem}
 .tick input{width:1.375rem;height:1.375rem;margin:0;accent-color:var(--blue)}
 /* Hidden by style, because only so it can be shown again without a script. */
@@ -57,7 +61,7 @@ button{width:100%;min-height:3.25rem;font:inherit;font-weight:600;color:var(--on
 background:var(--blue);border:0;border-radius:.625rem;cursor:pointer}
 :focus-visible,.pick:focus-visible+.net{outline:3px solid var(--blue);outline-offset:2px}
 .pick:focus-visible+.net{position:relative}
-.bad{color:var(--red);margin:.375rem 0 0}
+.bad{color:var(--red);margin:.625rem 0 0}
 .bad[id]{font-weight:600}
 .bad .hint{display:block;font-weight:400}
 .box{border-left:.3125rem solid var(--red);background:var(--pink);padding:.75rem .875rem;

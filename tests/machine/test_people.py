@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import random
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -10,6 +11,10 @@ from pathlib import Path
 
 import pytest
 
+from piot_firstboot.config import parse
+from piot_firstboot.facts import Facts
+from piot_firstboot.items import File
+from piot_firstboot.render import render_config
 from tests.kit import roots
 from tests.kit.deb import deb, machine_root
 from tests.kit.gitserver import make_certificates
@@ -66,13 +71,15 @@ class Pi:
         report: dict[str, object] = json.loads(self.machine.read("/var/lib/piot/report.json"))
         return report
 
-    def ssh(self, *words: str, password: str = "", port: int = 22, user: str = "ada") -> str:
-        """Log in from the laptop, with the key unless a password is given; "" when refused."""
+    def ssh(
+        self, *words: str, password: str = "", port: int = 22, user: str = "ada", key: str = "id"
+    ) -> str:
+        """Log in from the laptop, with a key unless a password is given; "" when refused."""
         way = "password" if password else "publickey"
         options = [f"-oPreferredAuthentications={way}", "-oStrictHostKeyChecking=no"]
         options += ["-oUserKnownHostsFile=/dev/null", "-oLogLevel=ERROR", "-oConnectTimeout=10"]
         options += ["-oNumberOfPasswordPrompts=1", "-oIdentitiesOnly=yes", "-F", "none"]
-        argv = ["ssh", *options, "-i", str(self.folder / "id"), "-p", str(port)]
+        argv = ["ssh", *options, "-i", str(self.folder / key), "-p", str(port)]
         env = {"PATH": "/usr/bin:/bin", "ANSWER": password, "SSH_ASKPASS_REQUIRE": "force"}
         env |= {"SSH_ASKPASS": str(self.folder / "ask"), "LC_ALL": "C.UTF-8"}
         done = subprocess.run(
@@ -149,6 +156,36 @@ def test_a_key_lets_in_and_another_port_is_listened_on(pi: Pi) -> None:
     assert pi.ssh("id", "-un") == ""
     pi.apply(base)
     eventually(lambda: pi.ssh("id", "-un") == "ada", 20, "sshd back at port 22")
+
+
+def test_sshd_reads_any_key_and_any_setting_as_it_was_meant(pi: Pi) -> None:
+    """Keys of each kind with odd options and comments let in; `sshd -T` says the same."""
+    lines = [f"authorized_key = {pi.key}"]
+    odd = ("🌱 # \"x\" 'y' \\", 'command="id -un" ssh-rsa AAAA', "$(id) %h ;")
+    for kind, comment in zip(("ed25519", "rsa", "ecdsa"), odd, strict=True):
+        argv = ["ssh-keygen", "-q", "-t", kind, "-N", "", "-f", str(pi.folder / kind)]
+        subprocess.run(argv, check=True, timeout=60)
+        key = " ".join((pi.folder / f"{kind}.pub").read_text().split()[:2])
+        options = f'restrict,from="10.0.0.0/8,192.168.*",command="echo \\"{kind}\\" #=,"'
+        lines.append(f"authorized_key = {options} {key} {comment}")
+    base = "\n".join(("[user]", "name = ada", *lines, ""))
+    pi.apply(base)
+    for kind in ("ed25519", "rsa", "ecdsa"):
+        assert pi.ssh("id", "-un", key=kind) == kind
+    assert pi.ssh("id", "-un") == "ada"
+    noise = random.Random(7)
+    told = {}
+    for port in (22, 65535, *(noise.randrange(1024, 65536) for _ in range(10))):
+        word = noise.choice(("yes", "no"))
+        parts = render_config(
+            parse(f"[ssh]\nport = {port}\npassword_login = {word}\n".encode()), Facts()
+        )
+        items = [item for part in parts for item in part.items if isinstance(item, File)]
+        pi.machine.write(f"/tmp/sshd/{port}", items[0].content)
+        told[str(port)] = f"port {port} passwordauthentication {word}"
+    look = "for f in *; do echo $f $(sshd -T -f $f | grep -E '^(port|passwordauth)'); done"
+    said = pi.machine.sh(f"cd /tmp/sshd && PATH=$PATH:/usr/sbin && {look}")
+    assert dict(line.split(" ", 1) for line in said.splitlines()) == told
 
 
 def test_a_port_takes_over_from_socket_activation(pi: Pi) -> None:
