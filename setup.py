@@ -2,6 +2,7 @@
 
 import os
 import re
+import sys
 from pathlib import Path
 
 from setuptools import find_packages, setup
@@ -54,6 +55,11 @@ DATA = [
     files("share/man/man5", "docs/*.5"),
 ]
 
+# pip builds a wheel, for laptops: the verbs that need no device, on any operating system. The deb
+# is made by `setup.py install`, and has all. What only a device imports is not asked of a laptop.
+LAPTOP = "bdist_wheel" in sys.argv or "editable_wheel" in sys.argv or "dist_info" in sys.argv
+DEVICE = [] if LAPTOP else ["requests", "sdnotify", "systemd-python"]
+
 ABOUT = """\
 PioT makes a device out of two text files: piot.conf on the boot partition, and .piot.yaml in the
 git repository of the app that the device runs. Both become plain systemd units.
@@ -69,10 +75,12 @@ setup(
     license="MIT",
     python_requires=">=3.11",
     # The only list of what PioT needs; dh_python3 makes the deb's Depends of it.
-    install_requires=["pyyaml", "requests", "sdnotify", "systemd-python"],
+    install_requires=["pyyaml", *DEVICE, *(['tzdata; sys_platform == "win32"'] if LAPTOP else [])],
     packages=find_packages(include=["piot_firstboot", "piot_firstboot.*"]),
     # A script, not a console_scripts entry: the wrapper made for those imports importlib.metadata
     # or site at every start, which costs more than an idle poll.
-    scripts=["bin/piot"],
-    data_files=[(target, names) for target, names in DATA if names],
+    # On a laptop the launcher has to be made by pip, for its Python and its operating system.
+    scripts=[] if LAPTOP else ["bin/piot"],
+    entry_points={"console_scripts": ["piot = piot_firstboot.__main__:run"]} if LAPTOP else {},
+    data_files=[] if LAPTOP else [(target, names) for target, names in DATA if names],
 )

@@ -53,13 +53,22 @@ def parser() -> ArgumentParser:
     verb.add_argument("--json", action="store_true", help="print the report for programs")
     root_option(verb)
 
-    verb = add_verb(verbs, "plan", commands.plan, "show what piot.conf would change, to the line")
+    verb = add_verb(
+        verbs, "plan", commands.plan, "show what piot.conf, or a folder's .piot.yaml, would change"
+    )
     verb.description = (
         "Every file, account, package and command that `piot apply` would touch or run now.\n"
-        "Changes nothing. Secrets are not shown."
+        "Changes nothing. Secrets are not shown.\n\n"
+        "With DIR, the units of the app in that folder against those that are installed here, in\n"
+        "a tree, or on another machine; that works on a laptop too.\n\n"
+        "  sudo piot plan --all                every section, also those that did not change\n"
+        "  piot plan . --host pi@garden.local  before a push: what the device would change"
     )
     verb.epilog = "example: sudo piot plan --all"
+    verb.add_argument("dir", nargs="?", metavar="DIR", help="the folder of a program")
     all_option(verb)
+    verb.add_argument("--host", metavar="HOST", help="with DIR: look at this machine, by ssh")
+    verb.add_argument("--app", metavar="NAME", help="with DIR: the app's name on the device")
     verb.add_argument("--json", action="store_true", help="for programs")
     root_option(verb)
 

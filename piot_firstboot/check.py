@@ -1,84 +1,97 @@
-"""piot check, piot render: judge files and show units, on any machine, changing nothing."""
+"""piot check: judge files on any machine, changing nothing."""
 
 from __future__ import annotations
 
-import json
+from collections.abc import Callable
+from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
 
-from piot_firstboot import config, idle, manifest
-from piot_firstboot.errors import ApplyError, ConfigError, Problem
-from piot_firstboot.items import File, Symlink
-from piot_firstboot.programs import SYSTEMD, program_finder
-from piot_firstboot.render.app_units import Release, render_app
-from piot_firstboot.system import System
+from piot_firstboot import beside, config, manifest, procfile, source
+from piot_firstboot.errors import ConfigError, Problem
+from piot_firstboot.findings import Findings
+from piot_firstboot.folder import Folder
+from piot_firstboot.manifest import Manifest
+
+_CONF = ("piot.conf", "piot.conf.txt")
 
 
-def check(paths: list[str]) -> tuple[Problem, ...]:
+def check(paths: list[str], now: datetime | None = None) -> Findings:
     """Judge each file by its name and return every problem in all of them.
 
-    A directory stands for the .piot.yaml in it.
+    A directory stands for the .piot.yaml in it, or the Procfile, and for a piot.conf. Without
+    paths, the current directory is judged.
     """
     problems: list[Problem] = []
-    for name in paths:
-        path = Path(name)
-        if path.is_dir():
-            path = path / ".piot.yaml"
-        is_manifest = path.suffix in (".yaml", ".yml")
-        if not is_manifest and not idle.pick_name([path.name]):
-            hint = "piot check knows piot.conf and .piot.yaml"
-            problems.append(Problem(str(path), 0, 0, "neither a piot.conf nor a .yaml file", hint))
-            continue
+    warnings: list[Problem] = []
+    for path in [Path(name) for name in paths or ["."]]:
         try:
-            if is_manifest:
-                manifest.parse(path.read_bytes(), str(path))
-            else:
-                config.parse(path.read_bytes(), str(path))
+            found = _judge(path, now or datetime.now(UTC))
         except ConfigError as error:
-            problems += error.problems
+            found = Findings(error.problems)
         except OSError as error:
-            problems.append(Problem(str(path), 0, 0, error.strerror or str(error)))
-    return tuple(problems)
+            found = Findings((Problem(str(path), 0, 0, error.strerror or str(error)),))
+        problems += found.problems
+        warnings += found.warnings
+    return Findings(tuple(problems), tuple(warnings))
 
 
-def problems_json(problems: tuple[Problem, ...]) -> str:
-    """Render problems for programs: source, line, column, message, hint each."""
-    return json.dumps({"problems": [problem.values() for problem in problems]}, indent=1)
+def _judge(path: Path, now: datetime) -> Findings:
+    if path.is_dir():
+        return _directory(path, now)
+    name = path.name
+    if name.lower() in _CONF:
+        return _findings(lambda: config.parse(path.read_bytes(), str(path)))
+    if path.suffix in (".yaml", ".yml"):
+        # Of another name, it is a manifest on its own: nothing has to lie beside it.
+        folder = Folder(path.parent) if name == source.MANIFEST else None
+        return _app(lambda: manifest.parse(path.read_bytes(), str(path)), path, folder, now)
+    if name == procfile.NAME:
+        folder = Folder(path.parent)
+        return _app(lambda: _procfile(path, folder), path, folder, now)
+    hint = "piot check knows piot.conf, .piot.yaml and Procfile"
+    return Findings((Problem(str(path), 0, 0, "neither a piot.conf nor a .yaml file", hint),))
 
 
-def render(directory: str, *, release: str, app: str = "") -> dict[str, str]:
-    """Render the units of the app in a directory, as path → text (links as `-> target`).
-
-    Programs are looked up in the directory; those of the system are assumed where they would
-    be on the device. Raises ConfigError for a wrong manifest, ApplyError when there is none.
-    """
-    folder = Path(directory).resolve()
-    source = folder / ".piot.yaml"
-    try:
-        data = source.read_bytes()
-    except OSError as error:
-        raise ApplyError(f"{source}: {error.strerror}") from error
-    declared = manifest.parse(data, ".piot.yaml")
-    name = app or declared.name or folder.name
-    place = f"/var/lib/piot/apps/{name}/releases/COMMIT"
-    find = program_finder(System(str(folder)), "")
-
-    def resolve(word: str, inside: str) -> str:
-        # In the release: looked up here, named as on the device. Elsewhere: as Debian has it.
-        if "/" in word and not word.startswith("/"):
-            return f"{place}{find(word, inside)}"
-        if word.startswith("/"):
-            return word
-        return f"/usr/bin/{'python3' if word == 'python' else word}"
-
-    where = Release(
-        app=name,
-        commit="COMMIT",
-        path=place,
-        hostname="HOSTNAME",
-        systemd=SYSTEMD[release],
-        resolve=resolve,
+def _directory(path: Path, now: datetime) -> Findings:
+    """Judge what a directory holds."""
+    names = [entry.name for entry in sorted(path.iterdir()) if entry.is_file()]
+    app = next((n for n in (source.MANIFEST, procfile.NAME) if n in names), None)
+    wanted = [name for name in names if name.lower() in _CONF] + ([app] if app else [])
+    if not wanted:
+        hint = "write one with: piot init"
+        message = "there is no .piot.yaml here, no Procfile and no piot.conf"
+        return Findings((Problem(str(path), 0, 0, message, hint),))
+    parts = [_judge(path / name, now) for name in wanted]
+    return Findings(
+        tuple(p for part in parts for p in part.problems),
+        tuple(p for part in parts for p in part.warnings),
     )
-    items = render_app(declared, where)
-    shown = {i.path: i.content.decode() for i in items if isinstance(i, File)}
-    links = {i.path: f"-> {i.target}\n" for i in items if isinstance(i, Symlink)}
-    return {**shown, **links}
+
+
+def _procfile(path: Path, folder: Folder) -> Manifest:
+    """Judge a Procfile with what belongs to it."""
+    prefix = str(path).removesuffix(procfile.NAME)
+    return procfile.parse(path.read_bytes(), str(path), *source.beside(folder.read, prefix))
+
+
+def _app(
+    parse: Callable[[], Manifest], path: Path, folder: Folder | None, now: datetime
+) -> Findings:
+    """Judge a manifest, then what it names in its folder."""
+    try:
+        declared = parse()
+    except ConfigError as error:
+        return Findings(error.problems)
+    lines = path.read_bytes().decode("utf-8-sig", "replace").splitlines()
+    declared = replace(declared, source=str(path))
+    problems = tuple(beside.missing(declared, folder, lines)) if folder else ()
+    return Findings(problems, tuple(beside.past(declared, now, lines)))
+
+
+def _findings(parse: Callable[[], object]) -> Findings:
+    try:
+        parse()
+    except ConfigError as error:
+        return Findings(error.problems)
+    return Findings()

@@ -8,6 +8,7 @@ in sysexits.h).
 from __future__ import annotations
 
 import os
+import sys
 
 from piot_firstboot.arguments import parser
 from piot_firstboot.commands import NOPERM, REFUSED, code_of
@@ -22,6 +23,10 @@ def main(argv: list[str]) -> int:
         parser().print_help()
         return 2
     args = parser().parse_args(argv)
+    # A Windows console may lack a character of a message; the rest must reach the person.
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="replace")
     # Apps must be able to read their releases, whatever the umask of the one who typed this.
     os.umask(0o022)
     try:

@@ -54,7 +54,11 @@ def apply(args: Namespace) -> int:
 
 
 def plan(args: Namespace) -> int:
-    """Show what applying would change."""
+    """Show what applying would change, or deploying a folder."""
+    if getattr(args, "dir", None) or getattr(args, "host", None):
+        from piot_firstboot import laptop_commands
+
+        return laptop_commands.compare(args)
     from piot_firstboot import firstboot
     from piot_firstboot.describe import describe
 

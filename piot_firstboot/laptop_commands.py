@@ -9,25 +9,48 @@ REFUSED = 1  # an exit code; `cli` says what they mean
 
 def check(args: Namespace) -> int:
     """Find mistakes in files."""
-    from piot_firstboot import check
+    from piot_firstboot import check, findings
 
-    problems = check.check(args.file)
-    if args.json:
-        print(check.problems_json(problems))
-    elif problems:
-        print("\n".join(str(problem) for problem in problems))
-        print(f"{len(problems)} problem{'s' * (len(problems) > 1)}")
-    else:
-        print("no problems")
-    return REFUSED if problems else 0
+    found = check.check(args.path)
+    shown = findings.show(found, "json" if args.json else args.format)
+    if shown:
+        print(shown)
+    return REFUSED if found.problems else 0
 
 
 def render(args: Namespace) -> int:
     """Show the units of a manifest."""
-    from piot_firstboot import check
+    from piot_firstboot import preview
 
-    for path, text in check.render(args.dir, release=args.release, app=args.app or "").items():
-        print(f"### {path}\n{text}")
+    shown = preview.preview(
+        args.dir, release=args.release, app=args.app or "", timezone=args.timezone or ""
+    )
+    if args.out:
+        names = preview.write(shown, args.out)
+        if not args.json:
+            print(f"{len(names)} units for {args.release} written to {args.out}")
+            return 0
+    print(shown.json() if args.json else shown.text().rstrip())
+    return 0
+
+
+def init(args: Namespace) -> int:
+    """Write a first manifest."""
+    from piot_firstboot import init
+
+    draft = init.init(args.dir, from_procfile=args.from_procfile, force=args.force)
+    print(draft.json() if args.json else draft.report())
+    return 0
+
+
+def compare(args: Namespace) -> int:
+    """Show what a device would change for a folder."""
+    from piot_firstboot import compare
+
+    found = compare.compare(
+        args.dir or ".", root=args.root, host=args.host or "", app=args.app or ""
+    )
+    print(found.json() if args.json else found.text())
     return 0
 
 

@@ -5,9 +5,11 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from collections.abc import Mapping as Comments
+from typing import Any
 
-from piot_firstboot.yamltext import Mapping, Node, Scalar, Sequence
+from piot_firstboot.yamltext import Mapping, Node, Place, Scalar, Sequence
 
+_NOWHERE = Place(0, 0)
 _WIDTH = 88  # a flow longer than this becomes a block
 _FLOW_DEPTH = 2  # what lies deeper than services.web may stand on one line
 # Plain in block and flow alike; what other readers of YAML take for a number, a date or a truth
@@ -19,6 +21,19 @@ _ESCAPES = {'"': '\\"', "\\": "\\\\", "\n": "\\n", "\t": "\\t", "\r": "\\r"}
 def text(root: Mapping, comments: Comments[str, str] | None = None) -> str:
     """Spell a mapping as a file; `comments` are by dotted path, such as `services.web`."""
     return "".join(f"{line}\n" for line in _mapping(root, "", "", comments or {}))
+
+
+def nodes(rows: dict[str, Any]) -> Mapping:
+    """Make nodes of dicts, lists and texts."""
+
+    def node(value: Any) -> Node:
+        if isinstance(value, dict):
+            return nodes(value)
+        if isinstance(value, list):
+            return Sequence(tuple(map(node, value)), _NOWHERE)
+        return Scalar(str(value), _NOWHERE)
+
+    return Mapping(tuple((Scalar(key, _NOWHERE), node(v)) for key, v in rows.items()), _NOWHERE)
 
 
 def _mapping(node: Mapping, indent: str, path: str, comments: Comments[str, str]) -> Iterator[str]:

@@ -1,0 +1,46 @@
+"""A folder on a laptop: what can be asked of it, on Linux, macOS and Windows alike."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+
+class Folder:
+    """A folder as the root of a tree; paths inside it are written with slashes, from `/` on."""
+
+    def __init__(self, path: str | Path) -> None:
+        """Take the folder."""
+        self.path = Path(path)
+
+    def read(self, name: str) -> bytes | None:
+        """Return the content of a file, None where there is none."""
+        path = self._real(name)
+        return path.read_bytes() if path.is_file() else None
+
+    def exists(self, path: str) -> bool:
+        """Tell whether something stands at a path."""
+        return self._real(path).exists()
+
+    def runnable(self, path: str) -> bool:
+        """Tell whether a path is a file that may be executed, as far as this system knows."""
+        real = self._real(path)
+        return real.is_file() and (os.name == "nt" or os.access(real, os.X_OK))
+
+    def names(self) -> list[str]:
+        """List what lies at the top."""
+        return sorted(path.name for path in self.path.iterdir())
+
+    def write(self, name: str, data: bytes) -> None:
+        """Replace a file by rename, so that it is whole at any time."""
+        real = self._real(name)
+        real.parent.mkdir(parents=True, exist_ok=True)
+        partial = real.with_name(f".{real.name}.{os.getpid()}")
+        try:
+            partial.write_bytes(data)
+            partial.replace(real)
+        finally:
+            partial.unlink(missing_ok=True)
+
+    def _real(self, path: str) -> Path:
+        return self.path / path.lstrip("/")
