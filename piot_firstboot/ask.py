@@ -7,7 +7,6 @@ hangs or fails, the answer is None, and whoever asked goes on without it.
 from __future__ import annotations
 
 import os
-import subprocess
 from collections.abc import Mapping, Sequence
 
 MOST_SECONDS = 30.0
@@ -21,6 +20,10 @@ def ask(
     timeout: float = MOST_SECONDS,
 ) -> str | None:
     """Return what a program prints, or None when there is no answer."""
+    try:
+        import subprocess
+    except ImportError:  # a Python that cannot start programs, as in a browser
+        return None
     try:
         done = subprocess.run(
             argv,

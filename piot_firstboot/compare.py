@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from difflib import unified_diff
 from shlex import quote
 
+from piot_firstboot.ask import ask
 from piot_firstboot.errors import ApplyError
 from piot_firstboot.folder import Folder
 from piot_firstboot.items import File
@@ -163,8 +164,6 @@ def _below(root: str, app: str) -> Device:
 
 def _over_ssh(host: str, app: str, programs: list[str]) -> Device:
     """Ask a device for the same, by the system's own ssh: its keys, its settings, no root."""
-    from piot_firstboot.ask import ask
-
     script = f"""\
 for file in {UNITS}/piot-{quote(app)}.* {UNITS}/piot-{quote(app)}-*; do
     [ ! -f "$file" ] || {{ printf '\\001unit %s\\n' "${{file##*/}}"; cat "$file"; }}

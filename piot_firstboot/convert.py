@@ -8,10 +8,10 @@ from pathlib import Path
 
 from piot_firstboot import config, conftext
 from piot_firstboot.errors import ApplyError, ConfigError, Problem
+from piot_firstboot.folder import Folder
 from piot_firstboot.foreign import formats
 from piot_firstboot.foreign.carried import Carried, Left
 from piot_firstboot.foreign.compose import compose
-from piot_firstboot.system import System
 
 _PRIVATE = 0o600  # there may be passwords in it
 
@@ -71,14 +71,14 @@ def convert(paths: list[str]) -> Conversion:
 
 def write(path: str, text: str, *, force: bool) -> None:
     """Write a new piot.conf whole or not at all. Raises ApplyError when there is one already."""
-    system, full = System("/"), str(Path(path).absolute())
-    if not Path(full).parent.is_dir():
+    full = Path(path).absolute()
+    if not full.parent.is_dir():
         raise ApplyError(f"{path}: there is no such directory")
-    if Path(full).is_dir():
+    if full.is_dir():
         raise ApplyError(f"{path}: this is a directory", f"write -o {path.rstrip('/')}/piot.conf")
-    if system.entry(full) is not None and not force:
+    if (full.is_symlink() or full.exists()) and not force:
         raise ApplyError(f"{path}: there is such a file already", "add --force to replace it")
-    system.write(full, text.encode(), _PRIVATE)
+    Folder(full.parent).write(full.name, text.encode(), _PRIVATE)
 
 
 def _judged(text: str) -> tuple[Problem, ...]:

@@ -64,12 +64,13 @@ def from_procfile(contents: source.Read, name: str) -> Draft:
 
 
 def detect(
-    names: list[str],
+    inside: Callable[[str], list[str]],
     read: Callable[[str], bytes | None],
     runnable: Callable[[str], bool],
     name: str,
 ) -> Draft:
-    """Guess what a repository runs; `names` are the files at its top."""
+    """Guess what a repository runs; `inside` lists one of its folders, "" its top."""
+    names = inside("")
     if procfile.NAME in names:
         return from_procfile(read, name)
 
@@ -77,7 +78,7 @@ def detect(
         data = read(file) if file in names else None
         return None if data is None else data.decode("utf-8-sig", "replace")
 
-    guess = Guess(names, text, runnable)
+    guess = Guess(names, inside, text, runnable)
     for look in _DETECTORS:
         # The first language wins: a Node tool beside a Python app does not make it a Node app.
         if not guess.services:

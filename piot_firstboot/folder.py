@@ -27,17 +27,21 @@ class Folder:
         real = self._real(path)
         return real.is_file() and (os.name == "nt" or os.access(real, os.X_OK))
 
-    def names(self) -> list[str]:
-        """List what lies at the top."""
-        return sorted(path.name for path in self.path.iterdir())
+    def names(self, path: str = "") -> list[str]:
+        """List what lies in a folder inside, nothing where there is none."""
+        real = self._real(path)
+        return sorted(entry.name for entry in real.iterdir()) if real.is_dir() else []
 
-    def write(self, name: str, data: bytes) -> None:
-        """Replace a file by rename, so that it is whole at any time."""
+    def write(self, name: str, data: bytes, mode: int = 0o644) -> None:
+        """Replace a file by rename, so that it is whole at any time and never open to others."""
         real = self._real(name)
         real.parent.mkdir(parents=True, exist_ok=True)
         partial = real.with_name(f".{real.name}.{os.getpid()}")
         try:
-            partial.write_bytes(data)
+            with open(partial, "xb", opener=lambda path, flags: os.open(path, flags, mode)) as file:
+                file.write(data)
+                file.flush()
+                os.fsync(file.fileno())
             partial.replace(real)
         finally:
             partial.unlink(missing_ok=True)

@@ -29,7 +29,7 @@ def init(directory: str, *, from_procfile: bool = False, force: bool = False) ->
             raise ApplyError(f"{folder.path / procfile.NAME}: there is none", "run: piot init")
         draft = detect.from_procfile(folder.read, name)
     else:
-        draft = detect.detect(folder.names(), folder.read, folder.runnable, name)
+        draft = detect.detect(folder.names, folder.read, folder.runnable, name)
     _check(draft, folder)
     folder.write(source.MANIFEST, draft.text.encode())
     return replace(draft, path=str(folder.path / source.MANIFEST))

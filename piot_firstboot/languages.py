@@ -36,10 +36,12 @@ _IMAGES = {
 class Guess:
     """What is known so far of an app, and of how it came to be known.
 
-    `read` returns a file's text or None, `runnable` tells whether one may be executed.
+    `names` are those at the top, `inside` lists a folder. `read` returns a file's text or None,
+    `runnable` tells whether one may be executed.
     """
 
     names: list[str]
+    inside: Callable[[str], list[str]]
     read: Callable[[str], str | None]
     runnable: Callable[[str], bool]
     apt: list[str] = field(default_factory=list)
@@ -156,12 +158,23 @@ def go(guess: Guess) -> None:
     match = re.search(r"^module\s+(\S+)", guess.read("go.mod") or "", re.MULTILINE)
     if not match:
         return
-    # The last part of the module's path, a version such as /v2 left out.
-    name = unit_name(re.sub(r"/v\d+$", "", match[1]).rpartition("/")[2])
-    guess.tell(f"go.mod: built with go build, started as ./{name}")
-    guess.apt += ["golang"]
-    guess.build += [f"go build -o {name} ."]
-    guess.services[name] = {"run": f"./{name}"}
+    top = [name for name in guess.names if name.endswith(".go") and not name.endswith("_test.go")]
+    if any(re.search(r"(?m)^package main\b", guess.read(name) or "") for name in top):
+        # The last part of the module's path, a version such as /v2 left out.
+        programs = [unit_name(re.sub(r"/v\d+$", "", match[1]).rpartition("/")[2])]
+        guess.build += [f"go build -o bin/{programs[0]} ."]
+    else:
+        folders = [name for name in guess.inside("cmd") if re.fullmatch(r"[\w-]+", name)]
+        programs = [name for name in folders if any(map(_is_go, guess.inside(f"cmd/{name}")))]
+        guess.build += ["go build -o bin/ ./cmd/..."] if programs else []
+    for program in programs:
+        guess.tell(f"go.mod: built with go build, started as bin/{program}")
+        guess.services[unit_name(program)] = {"run": f"./bin/{program}"}
+    guess.apt += ["golang"] if programs else []
+
+
+def _is_go(name: str) -> bool:
+    return name.endswith(".go")
 
 
 def rust(guess: Guess) -> None:

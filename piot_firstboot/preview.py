@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -135,6 +136,7 @@ def resolver(
 ) -> Callable[[str, str], str]:
     """Return what finds a program: in the repository, in the environment to come, elsewhere."""
     find = program_finder(folder, "")
+    packages = _packages(folder, declared)
 
     def resolve(word: str, inside: str) -> str:
         if word.startswith("/"):
@@ -143,11 +145,27 @@ def resolver(
             # What a build makes is not there yet.
             found = f"/{inside}/{word}" if declared.build else find(word, inside)
             return place + found.replace("/./", "/").replace("//", "/")
-        if declared.needs.python and word in _OF_VENV:
+        if word in packages:
             return f"{place}/.venv/bin/{word}"
-        return elsewhere("python3" if word == "python" else word)
+        try:
+            return elsewhere("python3" if word == "python" else word)
+        except LookupError:
+            if not packages:
+                raise
+            # A package may bring programs that are not called like it.
+            return f"{place}/.venv/bin/{word}"
 
     return resolve
+
+
+def _packages(folder: Folder, declared: Manifest) -> frozenset[str]:
+    """Return words that name programs of the Python environment, as far as files tell."""
+    python = declared.needs.python
+    if python is None:
+        return frozenset()
+    data = folder.read(python.file) if python.file else None
+    lines = (*python.requirements, (data or b"").decode("utf-8", "replace"))
+    return frozenset((*_OF_VENV, *re.findall(r"[a-z0-9][a-z0-9_-]*", " ".join(lines).lower())))
 
 
 def write(shown: Preview, directory: str) -> list[str]:

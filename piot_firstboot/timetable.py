@@ -9,6 +9,7 @@ from itertools import islice
 from zoneinfo import ZoneInfo
 
 from piot_firstboot import nextrun, oncalendar
+from piot_firstboot.ask import ask
 from piot_firstboot.errors import ApplyError
 
 _STAMP = "%a %Y-%m-%d %H:%M:%S UTC"
@@ -84,10 +85,6 @@ def _by_systemd(
     """Let systemd reckon. What it has no answer for is left out."""
     known: dict[str, list[datetime]] = {}
     if sys.platform != "linux":
-        return known
-    try:
-        from piot_firstboot.ask import ask
-    except ImportError:
         return known
     base = f"--base-time={after.astimezone(UTC):%Y-%m-%d %H:%M:%S} UTC"
     env = {"TZ": timezone} if timezone else {}
