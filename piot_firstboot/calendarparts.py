@@ -47,16 +47,17 @@ def closed(parts: Parts, first: int, last: int, unit: int = 1) -> Parts:
     systemd 252 and 257 step over the end and go on from what that comes to: after 23:56, the next
     of `*:00/7` is for them 00:07, not 00:00. A range ends the step in time.
     """
-    return tuple(_closed(part, first, last, unit) for part in parts)
+    lowest = min((part.start for part in parts), default=first)
+    return tuple(_closed(part, last, last + 1 - first + lowest, unit) for part in parts)
 
 
-def _closed(part: Part, first: int, last: int, unit: int) -> Part:
+def _closed(part: Part, last: int, lost: int, unit: int) -> Part:
+    """Close one element if its step leads beyond `lost`, where the first value is in the next."""
     if not part.step or part.stop is not None:
         return part
     stop = part.start + (last - part.start) // part.step * part.step
-    span = last + 1 - first
     # In a range of seconds systemd takes no fractions.
-    if stop + part.step - span <= part.start or part.start % unit or stop % unit:
+    if stop + part.step <= lost or part.start % unit or stop % unit:
         return part
     return Part(part.start, stop, part.step if part.step != unit else 0)
 

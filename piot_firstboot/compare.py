@@ -10,11 +10,11 @@ from difflib import unified_diff
 from shlex import quote
 
 from piot_firstboot.ask import ask
+from piot_firstboot.checkout import app_name, declaration, resolver
 from piot_firstboot.errors import ApplyError
 from piot_firstboot.folder import Folder
 from piot_firstboot.items import File
 from piot_firstboot.manifest import Manifest
-from piot_firstboot.preview import app_name, declaration, resolver
 from piot_firstboot.programs import SYSTEMD, program_finder
 from piot_firstboot.render.app_units import UNITS, Release, render_app
 

@@ -11,7 +11,7 @@ PACKAGE = Path(__file__).parents[2] / "piot_firstboot"
 
 # A module that is not named here is core, and so held to the strictest rules.
 SHELL = frozenset(
-    "ask timetable folder "
+    "ask timetable folder checkout "
     "system files apply observe device state git repository release probe probation transaction "
     "gate guard verdict deadman diskspace stick "
     "journal notify report idle tls trial link profiles vault wake "
