@@ -32,7 +32,7 @@ class Folder:
         real = self._real(path)
         return sorted(entry.name for entry in real.iterdir()) if real.is_dir() else []
 
-    def write(self, name: str, data: bytes, mode: int = 0o644) -> None:
+    def write(self, name: str, data: bytes, mode: int = 0o644, *, lasting: bool = True) -> None:
         """Replace a file by rename, so that it is whole at any time and never open to others."""
         real = self._real(name)
         real.parent.mkdir(parents=True, exist_ok=True)
@@ -41,7 +41,8 @@ class Folder:
             with open(partial, "xb", opener=lambda path, flags: os.open(path, flags, mode)) as file:
                 file.write(data)
                 file.flush()
-                os.fsync(file.fileno())
+                if lasting:
+                    os.fsync(file.fileno())
             partial.replace(real)
         finally:
             partial.unlink(missing_ok=True)

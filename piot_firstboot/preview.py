@@ -111,7 +111,7 @@ def write(shown: Preview, directory: str) -> list[str]:
     written = []
     for path, text in shown.files.items():
         name = path.removeprefix(f"{UNITS}/")
-        out.write(name, text.encode())
+        out.write(name, text.encode(), lasting=False)  # made again at will
         written.append(name)
     return written
 

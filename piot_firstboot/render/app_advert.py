@@ -6,7 +6,7 @@ The file costs nothing where avahi is not installed, and counts as soon as it is
 from __future__ import annotations
 
 import zlib
-from xml.sax.saxutils import escape
+from html import escape
 
 from piot_firstboot.declared import Service
 from piot_firstboot.items import File
