@@ -69,8 +69,10 @@ def _finish_soon(system: System, app: str) -> None:
     """
     if not system.live:
         return
-    when = ("--on-active=5", "--timer-property=AccuracySec=1s", "--quiet", "--collect")
-    name = (f"--unit=piot-due-{app}", f"--description=Finish the deploy of {app}")
+    # By default a timer starts after sysinit.target, which waits for this very program; and
+    # systemd-run waits for the timer, --no-block or not.
+    when = ("--on-active=5", "--timer-property=DefaultDependencies=no", "--quiet")
+    name = ("--collect", f"--unit=piot-due-{app}", f"--description=Finish the deploy of {app}")
     system.run(("systemd-run", *when, *name, "/usr/bin/piot", "deploy", "--finish", app))
 
 

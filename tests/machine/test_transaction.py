@@ -6,6 +6,7 @@ One machine a release goes through all of it, in the order of this file.
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import time
 from collections.abc import Iterator
@@ -32,7 +33,7 @@ services:
   web: {run: ./web.sh, watch: ["web*"], health: {steady: 0s}}
   feed: {run: ./feed.sh, watch: [feed.sh], health: {steady: 0s}}
 jobs:
-  long: {run: ./long.sh, at: "Jan 1 02:30"}
+  long: {run: ./long.sh, at: "01-01 02:30"}
   tick: {run: /bin/true, every: 1h}
 """
 RAN = 'echo "$PIOT_COMMIT" >>"$STATE_DIRECTORY/web"\n'
@@ -76,6 +77,11 @@ class Pi:
         self.machine.run(["systemctl", "start", unit], check=False, timeout=180)
         return int(self.machine.sh(f"systemctl show -P ExecMainStatus {unit}"))
 
+    def log(self, app: str = "garden") -> str:
+        """Return what the last deploy said."""
+        invocation = f"$(systemctl show -P InvocationID piot-deploy@{app})"
+        return self.machine.sh(f"journalctl -o cat _SYSTEMD_INVOCATION_ID={invocation}")
+
     def status(self, app: str = "garden") -> dict[str, Any]:
         """Return `piot status --json` of one app."""
         row: dict[str, Any] = json.loads(self.machine.sh(f"piot status --json {app}"))["apps"][0]
@@ -90,13 +96,14 @@ class Pi:
         return self.machine.read("/var/lib/piot-garden/web").split()
 
     def units(self) -> str:
-        """Return all unit files of the app, and what is in force of its timers."""
+        """Return all units of the app, of whichever release, and when its timers fire."""
         files = (
             'cd /etc/systemd/system; for f in $(ls piot-garden*.*); do echo "## $f"; cat $f; done'
         )
         timers = "systemctl show -p TimersCalendar,TimersMonotonic piot-garden-long.timer"
         spec = "sed 's/next_elapse=[^;}]*//'"
-        return self.machine.sh(f"{files}; ls *.wants/piot-garden* ; {timers} | {spec}")
+        text = self.machine.sh(f"{files}; ls *.wants/piot-garden* ; {timers} | {spec}")
+        return re.sub(r"\b[0-9a-f]{40}\b", "COMMIT", text)
 
     def environment(self) -> str:
         """Return LEVEL in the environment of the running web service."""
@@ -117,8 +124,8 @@ def pi(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory)
         made = Pi(machine, network, server, server.repo("garden"))
         made.repo.commit(FILES, "first")
         made.conf()
-        made.deploy()
-        assert made.status()["commit"] == made.repo.head()
+        code = made.deploy()
+        assert code == 0 and made.status()["commit"], made.log()
         yield made
 
 
@@ -131,7 +138,7 @@ def test_many_deploys_leave_what_they_do_not_change_alone(pi: Pi) -> None:
     began = pi.show("long", "ExecMainStartTimestamp")
     for number in range(DEPLOYS):
         commit = pi.repo.commit({"web.txt": str(number)}, f"number {number}")
-        assert pi.deploy() == 0
+        assert pi.deploy() == 0, pi.log()
     assert (pi.status()["commit"], pi.starts()[-1]) == (commit, commit)
     assert len(pi.starts()) == DEPLOYS + 1, "each of them restarted the service that it changed"
     assert pi.show("web", "NRestarts") == "0"
@@ -146,7 +153,7 @@ def test_many_deploys_leave_what_they_do_not_change_alone(pi: Pi) -> None:
 
 BAD = {
     ".piot.yaml": MANIFEST.replace('"1"', '"2"')
-    .replace("Jan 1 02:30", "Feb 2 03:00")
+    .replace("01-01 02:30", "02-02 03:00")
     .replace("  tick: {run: /bin/true, every: 1h}", "  tock: {run: /bin/true, every: 2h}")
     .replace("jobs:", "  more: {run: ./feed.sh}\njobs:"),
     "web.sh": f"#!/bin/sh\n{RAN}echo no sensor found\nexit 3\n",
@@ -157,7 +164,7 @@ def test_a_bad_commit_is_deployed_once_and_leaves_nothing(pi: Pi) -> None:
     m, good = pi.machine, pi.repo.head()
     before, level = pi.units(), pi.environment()
     bad = pi.repo.commit(BAD, "cannot work")
-    assert pi.deploy() == 1
+    assert pi.deploy() == 1, pi.log()
     assert pi.units() == before, "units, timers and links are as they were"
     assert pi.environment() == level
     assert pi.show("web", "ActiveState") == "active"
@@ -165,9 +172,9 @@ def test_a_bad_commit_is_deployed_once_and_leaves_nothing(pi: Pi) -> None:
     assert tried >= 1
     for _ in range(3):
         for _ in range(7):
-            assert pi.deploy() == 0
+            assert pi.deploy() == 0, pi.log()
         m.reboot()
-    assert pi.deploy() == 0
+    assert pi.deploy() == 0, pi.log()
     assert pi.starts().count(bad) == tried, "22 polls and 3 reboots later"
     assert (pi.status()["commit"], pi.status()["bad"][0]["tries"]) == (good, 1)
     why = json.loads(m.sh("piot why --json"))["apps"][0]
@@ -186,7 +193,7 @@ def test_retry_tries_again_and_a_new_commit_supersedes(pi: Pi) -> None:
     assert done.returncode == 1
     assert pi.starts().count(bad) > tried
     again = pi.repo.commit(FILES | {"more": "x"}, "works again")
-    assert pi.deploy() == 0
+    assert pi.deploy() == 0, pi.log()
     assert pi.status()["commit"] == again
 
 
@@ -201,25 +208,25 @@ def test_what_the_journal_says_decides(pi: Pi) -> None:
     fine = pi.repo.commit(
         {".piot.yaml": rule, "web.sh": f"{said}echo Traceback\nexec sleep 1000000\n"}, "one is fine"
     )
-    assert pi.deploy() == 0
+    assert pi.deploy() == 0, pi.log()
     assert pi.status()["commit"] == fine
     pi.repo.commit({"web.sh": f"{said}while :; do echo Traceback; sleep 1; done\n"}, "too many")
-    assert pi.deploy() == 1
+    assert pi.deploy() == 1, pi.log()
     reason = pi.status()["bad"][0]["reason"]
     assert reason == "web: 2 journal lines match 'Traceback': Traceback"
     pi.repo.commit({"web.sh": "#!/bin/sh\nexec sleep 1000000\n"}, "says nothing")
-    assert pi.deploy() == 1
+    assert pi.deploy() == 1, pi.log()
     assert pi.status()["bad"][0]["reason"] == "web: has not said 'ready' within 5 s"
     loud = "#!/bin/sh\necho ready\nfor i in $(seq 40); do echo '<3>it burns'; done\nsleep 1000000\n"
     pi.repo.commit({"web.sh": loud}, "writes errors")
-    assert pi.deploy() == 1
+    assert pi.deploy() == 1, pi.log()
     assert "errors a minute, the release before 0" in pi.status()["bad"][0]["reason"]
     gate = MANIFEST.replace("env:", "update: {gate: [feed]}\nenv:")
     dead = pi.repo.commit({".piot.yaml": gate, "web.sh": "#!/bin/sh\nsleep 2; exit 1\n"}, "ungated")
-    assert pi.deploy() == 0
+    assert pi.deploy() == 0, pi.log()
     assert pi.status()["commit"] == dead
     pi.repo.rewind(good)
-    assert pi.deploy() == 0
+    assert pi.deploy() == 0, pi.log()
     assert pi.status()["commit"] == good
 
 
@@ -231,12 +238,14 @@ def test_a_release_that_cuts_the_way_to_its_server_goes(pi: Pi) -> None:
     )
     manifest = MANIFEST.replace("  web: {", "  web: {root: true, ")
     bad = pi.repo.commit({".piot.yaml": manifest, "web.sh": cut}, "cuts")
-    assert pi.deploy() == 1
+    assert pi.deploy() == 1, pi.log()
     failure = pi.status()["bad"][0]
     assert (failure["commit"], failure["kind"], failure["deterministic"]) == (bad, "route", True)
     assert failure["reason"].startswith("the way to the git host is cut: ")
     assert pi.deploy() == 0, "the server is reached again"
     assert (pi.status()["commit"], pi.show("web", "ActiveState")) == (good, "active")
+    pi.repo.rewind(good)
+    assert pi.deploy() == 0, pi.log()
 
 
 def test_apps_do_not_wait_for_each_other(pi: Pi) -> None:
@@ -257,7 +266,7 @@ def test_apps_do_not_wait_for_each_other(pi: Pi) -> None:
             m.sh("systemctl start --no-block piot-deploy@shed")
             eventually(lambda: m.sh(state) == "activating", 10, "a fetch that hangs", 0.1)
             commit, began = pi.repo.commit({"web.txt": "beside"}, "beside"), time.monotonic()
-            assert pi.deploy() == 0
+            assert pi.deploy() == 0, pi.log()
             assert pi.status()["commit"] == commit
             assert time.monotonic() - began < 20
             assert m.sh(state) == "activating", "and the other one still hangs"
@@ -302,26 +311,35 @@ def boot_and_cut(machine: Machine) -> None:
     machine.kill()
 
 
-def test_boots_without_a_report_go_back_and_then_into_safe_mode(pi: Pi) -> None:
+def test_boots_without_a_report_bring_the_release_before_back(pi: Pi) -> None:
     m = pi.machine
     pi.settled()
     back, bad = pi.repo.head(), pi.repo.commit({"web.txt": "last"}, "last")
-    assert pi.deploy() == 0
+    assert pi.deploy() == 0, pi.log()
     m.kill()
     for _ in range(2):
         boot_and_cut(m)
+    started = pi.starts().count(bad)
     m.boot()
     assert pi.status()["commit"] == back, "what comes back is known before it runs"
     eventually(lambda: pi.status()["step"] == "rolled-back", 60, "the release before", 0.2)
-    pi.settled()
     assert pi.show("web", "ActiveState") == "active"
     assert pi.status()["bad"][0]["reason"] == "3 boots in a row without a healthy report"
-    assert bad not in pi.starts()[-1:], "the release that was left did not start again"
+    assert pi.starts().count(bad) == started, "the release that was left did not start again"
+    counting = "ls /var/lib/piot/boot"
+    eventually(lambda: m.sh(counting) == "", 30, "the healthy report of this boot", 0.2)
+
+
+def test_three_more_lead_into_safe_mode(pi: Pi) -> None:
+    m = pi.machine
+    pi.repo.commit({"web.txt": "very last"}, "very last")
+    assert pi.deploy() == 0, pi.log()
     m.kill()
-    for _ in range(2):
+    for _ in range(5):
         boot_and_cut(m)
     m.boot()
     assert pi.show("web", "ActiveState") == pi.show("feed", "ActiveState") == "inactive"
+    assert m.sh("systemctl is-active piot-garden-tick.timer || true") == "inactive"
     assert "SAFE MODE" in m.sh("piot status")
     assert "SAFE MODE" in m.read("/run/motd.d/piot")
     assert m.sh("systemctl is-active ssh.service") == "active"
@@ -330,7 +348,7 @@ def test_boots_without_a_report_go_back_and_then_into_safe_mode(pi: Pi) -> None:
     m.reboot()
     assert pi.show("web", "ActiveState") == "inactive"
     commit = pi.repo.commit({"web.txt": "new"}, "new")
-    assert pi.deploy() == 0
+    assert pi.deploy() == 0, pi.log()
     assert (pi.status()["commit"], pi.show("web", "ActiveState")) == (commit, "active")
     assert "SAFE MODE" not in m.sh("piot status")
 
@@ -338,7 +356,7 @@ def test_boots_without_a_report_go_back_and_then_into_safe_mode(pi: Pi) -> None:
 def test_a_proven_release_costs_a_boot_nothing(pi: Pi) -> None:
     m = pi.machine
     m.reboot()
-    assert pi.deploy() == 0
+    assert pi.deploy() == 0, pi.log()
     assert m.sh("ls /var/lib/piot/boot") == ""
     m.reboot()
     assert m.sh("systemctl show -P ConditionResult piot-bootguard") == "no"
