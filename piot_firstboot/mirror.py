@@ -14,6 +14,7 @@ from piot_firstboot import gitwords
 from piot_firstboot.access import Access
 from piot_firstboot.errors import ApplyError, Missing
 from piot_firstboot.git import CONTAINED, ENVIRONMENT
+from piot_firstboot.state import folder
 from piot_firstboot.system import Result, System
 
 Say = Callable[[str], None]
@@ -44,6 +45,11 @@ _TIP = "refs/piot/tip"
 
 class Damaged(ApplyError):
     """A mirror cannot give what it should hold."""
+
+
+def place(app: str) -> str:
+    """Return the directory of an app's own mirror."""
+    return f"{folder(app)}/mirror.git"
 
 
 def run(
@@ -135,10 +141,10 @@ def sweep(system: System, mirror: str) -> None:
 
     Whoever calls this holds the lock of the app, so no other git is at work here.
     """
-    for folder in ("", "/refs", "/refs/piot", "/objects", "/objects/pack", "/objects/info"):
-        for name in system.names(f"{mirror}{folder}"):
+    for part in ("", "/refs", "/refs/piot", "/objects", "/objects/pack", "/objects/info"):
+        for name in system.names(f"{mirror}{part}"):
             if name.endswith(".lock") or name.startswith("tmp_"):
-                system.remove(f"{mirror}{folder}/{name}")
+                system.remove(f"{mirror}{part}/{name}")
 
 
 def sound(system: System, mirror: str) -> bool:

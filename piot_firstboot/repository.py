@@ -5,14 +5,15 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-from piot_firstboot import access, deploykey, git, gitwords, mirror, tls, tree
+from piot_firstboot import access, git, lfs, mirror, submodules, tree
 from piot_firstboot.access import Access
 from piot_firstboot.errors import Missing as Missing
-from piot_firstboot.errors import Unfit
 from piot_firstboot.errors import Unreachable as Unreachable
 from piot_firstboot.mirror import Say
+from piot_firstboot.mirror import place as place
+from piot_firstboot.refusal import reachable
 from piot_firstboot.state import Source, folder, source
-from piot_firstboot.system import Result, System
+from piot_firstboot.system import System
 
 _ASK_TIMEOUT = 60.0  # seconds
 _COMMIT = re.compile(r"[0-9a-f]{40}([0-9a-f]{24})?")
@@ -28,11 +29,6 @@ class Tip:
     ref: str
     commit: str
     orders: str = ""
-
-
-def place(app: str) -> str:
-    """Return the directory of an app's mirror."""
-    return f"{folder(app)}/mirror.git"
 
 
 def resolve(system: System, origin: Source) -> Tip:
@@ -69,15 +65,25 @@ def fetch(system: System, origin: Source, tip: Tip, say: Say) -> None:
 def check_out(system: System, app: str, commit: str, where: str) -> None:
     """Write the tree of a commit into the directory `where`, which must be empty or absent.
 
-    A mirror that turns out to be damaged is fetched anew. Raises Unfit for a tree that leads out of
-    itself, ApplyError when the device refuses.
+    With what piot.conf asks for: submodules, and files of LFS. A mirror that turns out to be
+    damaged is fetched anew. Raises Unfit for a tree that leads out of itself, Lacking without
+    git-lfs, Unreachable, ApplyError when the device refuses.
     """
+    origin = source(system, app)
     try:
-        tree.write(system, place(app), commit, where)
+        _write(system, origin, commit, where)
     except mirror.Damaged:
         system.remove_tree(where)
-        _heal(system, app, commit)
-        tree.write(system, place(app), commit, where)
+        _heal(system, origin, commit)
+        _write(system, origin, commit, where)
+
+
+def _write(system: System, origin: Source, commit: str, where: str) -> None:
+    """Write a commit's tree, and those of its submodules into it."""
+    with lfs.filters(system, origin) as more:
+        tree.write(system, place(origin.name), commit, where, more)
+    if origin.submodules:
+        submodules.check_out(system, origin, commit, where)
 
 
 def listing(system: System, app: str, commit: str) -> str:
@@ -136,10 +142,10 @@ def _head(system: System, origin: Source, way: Access) -> Tip:
     raise Missing(f"{origin.repo} has no default branch", hint)
 
 
-def _heal(system: System, app: str, commit: str) -> None:
-    """Fetch a commit into a new mirror, the old one being damaged."""
-    origin = source(system, app)
-    system.remove_tree(place(app))
+def _heal(system: System, origin: Source, commit: str) -> None:
+    """Fetch a commit into new mirrors, an old one being damaged."""
+    system.remove_tree(place(origin.name))
+    system.remove_tree(f"{folder(origin.name)}/modules")
     tip = resolve(system, origin)
     if tip.commit != commit:
         tip = Tip("", commit)
@@ -151,27 +157,3 @@ def _no_such(ref: str) -> str:
     if re.fullmatch(r"[0-9a-f]{7,39}", ref):
         return "a commit is named by all of its 40 digits"
     return "look at `ref` in piot.conf"
-
-
-def reachable(system: System, origin: Source, way: Access, result: Result) -> None:
-    """Raise Unreachable with git's own words and a hint when git failed; Unfit for bad objects."""
-    if result.code == 0:
-        return
-    said = result.err
-    bad = gitwords.bad_object(said)
-    if bad:
-        raise Unfit(f"git refuses what is in the repository: {bad}", "mend it and push again")
-    reason, hint = gitwords.reason(said, result.reason), gitwords.hint(said)
-    shown = gitwords.host_key(said)
-    if shown:
-        pins = access.pins(system, origin, way.url)
-        reason = f"the server shows the host key {shown}, and not {pins}"
-        hint = "if that is right, list it in piot.conf: known_hosts = …; else who is in between?"
-    elif "Permission denied (publickey" in said:
-        key = deploykey.public(system, origin)
-        hint = f"add this key to the repository, as a deploy key that only reads: {key}"
-    elif "certificate" in said:
-        reason = f"{reason}: {tls.judge(way.url)}".removesuffix(": ")
-    elif "could not read Username" in said and origin.token:
-        hint = "the token is for the server that `repo` names, and for no other"
-    raise Unreachable(f"{way.url}: {reason}", hint)

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 from piot_firstboot import mirror, symlinks
-from piot_firstboot.errors import ApplyError, Unfit
+from piot_firstboot.errors import ApplyError, Unfit, Unreachable
 from piot_firstboot.system import System
 
+_PATIENCE = 1800.0  # seconds; LFS fetches meanwhile
 _LINK, _MODULE = "120000", "160000"
 
 
@@ -24,6 +26,17 @@ class Listing:
     largest: tuple[str, int]
     links: tuple[str, ...]
     modules: tuple[tuple[str, str], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Filters:
+    """Options and environment for git while it writes files, such as those that LFS needs."""
+
+    options: tuple[str, ...] = ()
+    environment: Mapping[str, str] = field(default_factory=dict)
+
+
+NOTHING = Filters()
 
 
 def listing(system: System, place: str, commit: str) -> Listing:
@@ -50,22 +63,25 @@ def listing(system: System, place: str, commit: str) -> Listing:
     return Listing(files, size, largest, tuple(linked), tuple(modules))
 
 
-def write(system: System, place: str, commit: str, where: str) -> None:
+def write(system: System, place: str, commit: str, where: str, filters: Filters = NOTHING) -> None:
     """Check a commit out into a directory; raises Damaged, Unfit or ApplyError."""
     found = listing(system, place, commit)
-    index = {"GIT_INDEX_FILE": f"{system.path(where)}.index"}
+    # Not beside the tree: in a submodule's case that would be within its parent.
+    scratch = f"{place}/checkout.index"
+    index = {"GIT_INDEX_FILE": system.path(scratch)}
     system.mkdir(where, 0o755)
     # Left by a git that was cut off; there is no other, whoever works on an app holds its lock.
     system.remove(f"{where}.index.lock")
     try:
         # read-tree and checkout-index know no hooks; attributes find no filter configured.
         for step in (("read-tree", commit), ("checkout-index", "--all", "--quiet")):
-            words = (f"--work-tree={system.path(where)}", *step)
-            result = mirror.run(system, place, *words, timeout=600, more=index)
+            words = (*filters.options, f"--work-tree={system.path(where)}", *step)
+            more = {**filters.environment, **index}
+            result = mirror.run(system, place, *words, timeout=_PATIENCE, more=more)
             if result.code != 0:
                 raise _refused(step[0], result.err)
     finally:
-        system.remove(f"{where}.index")
+        system.remove(scratch)
     _judge_links(system, found, where)
 
 
@@ -74,9 +90,17 @@ def _refused(step: str, said: str) -> ApplyError:
     last = said.strip().splitlines()[-1] if said.strip() else "it failed"
     if "invalid path" in said:
         return Unfit(f"git {step}: {last}", "git itself takes no file of that name")
+    if re.search(r"smudge filter|external filter|git-lfs|batch request", said):
+        return Unreachable(f"Git LFS: {_lfs_words(said) or last}", "is the file on the server?")
     if re.search(r"No space left|Disk quota|Read-only file system|Input/output error", said):
         return ApplyError(f"git {step}: {last}")
     return mirror.Damaged(f"git {step}: {last}")
+
+
+def _lfs_words(said: str) -> str:
+    """Return the line in which git-lfs says why it has no file."""
+    lines = [line.strip() for line in said.splitlines() if line.strip()]
+    return next((line for line in lines if re.search(r"batch|[Ee]rror|not found", line)), "")
 
 
 def _judge_name(path: str) -> None:

@@ -7,6 +7,7 @@ import re
 from piot_firstboot import access, mirror, repository
 from piot_firstboot.errors import Unfit, Unreachable
 from piot_firstboot.mirror import Say
+from piot_firstboot.refusal import reachable
 from piot_firstboot.repository import Tip
 from piot_firstboot.sshkey import bare
 from piot_firstboot.state import Source, folder
@@ -28,7 +29,7 @@ def verify(system: System, origin: Source, tip: Tip, running: str, say: Say) -> 
     `running` is the commit that is deployed, "" if none is. Raises Unfit for a commit that is not
     signed or does not follow, Unreachable when the ref moved between the question and the fetch.
     """
-    place = repository.place(origin.name)
+    place = mirror.place(origin.name)
     if not mirror.holds(system, place, tip.commit):
         gone = f"{tip.commit[:12]} went away while it was fetched"
         raise Unreachable(gone, "it is tried again")
@@ -76,7 +77,7 @@ def _judge_descent(system: System, origin: Source, tip: Tip, running: str, say: 
                 say(f"looking for {running[:12]} among the last {depth} commits")
                 refs = (f"{tip.ref or tip.commit}:refs/piot/tip",)
                 result = mirror.fetch(system, way, scratch, refs, say, depth, "tree:0")
-                repository.reachable(system, origin, way, result)
+                reachable(system, origin, way, result)
                 if _descends(system, scratch, running, tip.commit):
                     return
                 if not system.exists(f"{scratch}/shallow"):

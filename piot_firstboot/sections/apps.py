@@ -133,16 +133,15 @@ SETTINGS: tuple[Setting, ...] = (
         "Whether submodules are fetched too. If not given: no.",
         "yes",
         default=False,
-        idle=True,
     ),
     Setting(
         "app",
         "lfs",
         values.boolean,
-        "Whether files kept by Git LFS are fetched too. If not given: no.",
+        "Whether files kept by Git LFS are fetched too; needs the package git-lfs. If not given: "
+        "no.",
         "yes",
         default=False,
-        idle=True,
     ),
     Setting(
         "app",

@@ -9,7 +9,7 @@ import subprocess
 import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from typing import BinaryIO, cast
+from typing import Any, BinaryIO, cast
 from urllib.parse import unquote
 
 CHUNK = 64 * 1024
@@ -38,6 +38,7 @@ class GitHandler(BaseHTTPRequestHandler):
         with (self.folder / "requests.jsonl").open("a") as log:
             agent = self.headers.get("User-Agent", "")
             row = {"method": self.command, "path": self.path, "agent": agent, "time": time.time()}
+            row["authorization"] = self.headers.get("Authorization", "")
             log.write(json.dumps(row) + "\n")
         # Bounded, so that a test that forgets to let go does not leave a thread for ever.
         until = time.monotonic() + 600
@@ -46,10 +47,16 @@ class GitHandler(BaseHTTPRequestHandler):
             control = json.loads((self.folder / "control.json").read_text())
         if control["status"]:
             self.refuse(control["status"], control["text"])
+        elif control["redirect"]:
+            self.redirect(control["redirect"])
         elif control["token"] and not self.knows(control["token"]):
             self.refuse(401, "authentication required")
+        elif control["html"]:
+            self.send(200, {"Content-Type": "text/html"}, b"<html>Please log in</html>\n")
+        elif "/info/lfs/" in self.path:
+            self.large_file(body)
         else:
-            self.backend(body)
+            self.backend(body, control)
 
     def body(self) -> bytes:
         """Return the request's body; git sends long ones in chunks."""
@@ -83,7 +90,40 @@ class GitHandler(BaseHTTPRequestHandler):
         self.end_headers()
         self.wfile.write(data)
 
-    def backend(self, body: bytes) -> None:
+    def redirect(self, to: str) -> None:
+        """Send the client to the same path elsewhere."""
+        self.send(302, {"Location": f"{to}{self.path}"}, b"")
+
+    def large_file(self, body: bytes) -> None:
+        """Be the LFS server: objects lie in the folder lfs, named by their hash."""
+        name = self.path.rpartition("/")[2]
+        folder = self.folder / "lfs"
+        if name != "batch":
+            self.send(200, {}, (folder / name).read_bytes())
+            return
+        scheme = "https" if isinstance(self.connection, ssl.SSLSocket) else "http"
+        base = f"{scheme}://{self.headers['Host']}{self.path.rpartition('/')[0]}"
+        rows = []
+        for asked in json.loads(body)["objects"]:
+            row = {"oid": asked["oid"], "size": asked["size"]}
+            if (folder / asked["oid"]).exists():
+                row["actions"] = {"download": {"href": f"{base}/{asked['oid']}"}}
+            else:
+                row["error"] = {"code": 404, "message": "Object does not exist on the server"}
+            rows.append(row)
+        data = json.dumps({"transfer": "basic", "objects": rows}).encode()
+        self.send(200, {"Content-Type": "application/vnd.git-lfs+json"}, data)
+
+    def send(self, status: int, headers: dict[str, str], data: bytes) -> None:
+        """Answer with these headers and bytes."""
+        self.send_response(status)
+        for name, value in headers.items():
+            self.send_header(name, value)
+        self.send_header("Content-Length", str(len(data)))
+        self.end_headers()
+        self.wfile.write(data)
+
+    def backend(self, body: bytes, control: dict[str, Any]) -> None:
         """Run git http-backend for this request and pass its answer on."""
         path, _, query = self.path.partition("?")
         environment = {
@@ -119,8 +159,16 @@ class GitHandler(BaseHTTPRequestHandler):
                 self.send_header(name, value)
         self.send_header("Content-Length", str(len(data)))
         self.end_headers()
-        for start in range(0, len(data), CHUNK):
-            self.wfile.write(data[start : start + CHUNK])
+        # A cut answer says how long it would have been, as one does whose server dies.
+        if control["cut"] and self.command == "POST":
+            data = data[: control["cut"]]
+            self.close_connection = True
+        step = control["rate"] // 10 or CHUNK
+        for start in range(0, len(data), step):
+            self.wfile.write(data[start : start + step])
+            if control["rate"]:
+                self.wfile.flush()
+                time.sleep(0.1)
 
     def log_message(self, format: str, *args: object) -> None:
         """Say nothing: requests.jsonl has it all."""

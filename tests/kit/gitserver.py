@@ -13,7 +13,11 @@ from tests.kit.network import SERVER, Network
 from tests.kit.wait import eventually
 
 PROGRAM = Path(__file__).with_name("git_http.py")
-CALM = {"hang": False, "status": 0, "text": "", "token": ""}
+CALM = {
+    **{"hang": False, "status": 0, "text": "", "token": ""},
+    # Send the client elsewhere; answer with a page; end after so many bytes; bytes a second.
+    **{"redirect": "", "html": False, "cut": 0, "rate": 0},
+}
 
 
 class GitServer:

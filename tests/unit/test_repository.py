@@ -9,7 +9,7 @@ import pytest
 from piot_firstboot import git
 from piot_firstboot.access import Access
 from piot_firstboot.errors import Unfit, Unreachable
-from piot_firstboot.repository import reachable
+from piot_firstboot.refusal import reachable
 from piot_firstboot.state import Source
 from piot_firstboot.system import Result, System
 

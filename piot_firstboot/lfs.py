@@ -1,0 +1,50 @@
+"""Files kept by Git LFS: fetched while a tree is checked out, by the program git-lfs.
+
+It speaks to the repository's own server and no other, whatever .lfsconfig says; it finds user name
+and token as git does, through git, and its key in the same place.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from piot_firstboot import access, git
+from piot_firstboot.errors import Lacking
+from piot_firstboot.state import Source
+from piot_firstboot.system import System
+from piot_firstboot.tree import NOTHING, Filters
+
+
+@contextmanager
+def filters(system: System, origin: Source, url: str = "") -> Iterator[Filters]:
+    """Yield what git needs to fill in the files that a repository keeps by LFS, if that is wanted.
+
+    Raises Lacking where git-lfs is not installed.
+    """
+    if not origin.lfs:
+        yield NOTHING
+        return
+    if system.run(("git-lfs", "version")).code != 0:
+        hint = "add to piot.conf: [update] packages = git-lfs; or run: sudo apt install git-lfs"
+        raise Lacking("lfs is set, and git-lfs is not on this device", hint)
+    with access.opened(system, origin, url) as way:
+        settings = (
+            f"lfs.url={server(way.url)}",
+            "lfs.standalonetransferagent=",
+            "lfs.concurrenttransfers=3",
+            "filter.lfs.process=git-lfs filter-process",
+            "filter.lfs.smudge=git-lfs smudge -- %f",
+            "filter.lfs.required=true",
+        )
+        words = tuple(word for setting in settings for word in ("-c", setting))
+        # Each is for one server; LFS asks the same one as git.
+        yield Filters((*way.options, *words), dict(way.environment))
+
+
+def server(url: str) -> str:
+    """Return where LFS finds the files of a repository, as its own documentation says."""
+    if git.kind(url) in ("http", "https"):
+        base = url.rstrip("/")
+        return f"{base}/info/lfs" if base.endswith(".git") else f"{base}.git/info/lfs"
+    return f"file://{url}" if url.startswith("/") else url
