@@ -6,6 +6,7 @@ import re
 
 # Matched in order against all that was printed.
 _HINTS = (
+    (r"larger than the .* free on the device", "%full"),
     (r"Could not resolve host|failure in name resolution", "is there a network, and DNS?"),
     (
         r"HOST IDENTIFICATION HAS CHANGED",
@@ -27,13 +28,12 @@ _HINTS = (
     (r"[Pp]rotocol .*(not supported|disabled|not allowed)|redirect", "%elsewhere"),
     (r"not found|does not exist|does not appear to be a git repository", "look at `repo`"),
     (r"certificate", "is the clock right? TLS fails with a wrong date"),
-    (r"File size limit exceeded|died of signal 25", "%full"),
 )
 _LONGER = {
     "%changed": "if it changed on purpose, list it in piot.conf: known_hosts = …",
     "%html": "what answers there is no git server: is `repo` right, or a log-in page in between?",
     "%elsewhere": "the server sends on to another place: give the new address as repo",
-    "%full": "it is larger than what is free on the device",
+    "%full": "make room (see `df -h`), or keep large files out of the repository",
 }
 # A look at each object that comes, before it is stored; git-fsck(1) explains the words.
 _BAD_OBJECT = re.compile(r"^(?:error|fatal): (?:error in )?object [0-9a-f]+: (\w+): (.*)$", re.M)

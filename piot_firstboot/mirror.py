@@ -115,16 +115,23 @@ def fetch(
 
     # Only the pack is kept: no FETCH_HEAD, no refs to go stale. gc is off, so nothing is lost.
     at = f"--git-dir={system.path(mirror)}"
-    limit = ("prlimit", f"--fsize={_room(system.path(mirror))}")
+    most = _room(system.path(mirror))
     words = ["fetch", "--progress", f"--depth={depth}", "--no-tags", "--no-write-fetch-head"]
     words += ["--force", "--no-recurse-submodules"]
     words += [f"--filter={filtered}"] if filtered else []
-    return system.run(
-        (*limit, "git", *way.options, *_DURABLE, *_CHECKED, at, *words, "--", way.url, *refspecs),
+    git = ("prlimit", f"--fsize={most}", "git", *way.options, *_DURABLE, *_CHECKED, at)
+    result = system.run(
+        (*git, *words, "--", way.url, *refspecs),
         env=way.environment,
         timeout=_FETCH_TIMEOUT,
         on_line=on_line,
     )
+    if result.code != 0 and _largest(system.path(mirror)) >= most:
+        # git knows only that the program which wrote the pack came to its end.
+        sweep(system, mirror)
+        full = f"fatal: what comes is larger than the {most >> 20} MiB that are free on the device"
+        return Result(result.code, "", f"{full}\n{result.err}")
+    return result
 
 
 def make(system: System, mirror: str) -> None:
@@ -197,3 +204,13 @@ def _room(path: str) -> int:
     """Return how large a file may become on the file system that holds a path."""
     disk = os.statvfs(path)
     return max(disk.f_bavail * disk.f_frsize - _SPARED, _LEAST)
+
+
+def _largest(path: str) -> int:
+    """Return the size of the largest file among the packs of a mirror."""
+    try:
+        return max(
+            (entry.stat().st_size for entry in os.scandir(f"{path}/objects/pack")), default=0
+        )
+    except OSError:
+        return 0  # the mirror is damaged, and is made anew

@@ -103,6 +103,14 @@ class GitServer:
         """Wait until `count` requests have arrived in all."""
         eventually(lambda: len(self.requests()) >= count, timeout, f"{count} requests")
 
+    def certificate(
+        self, *, start: str = "", end: str = "", name: str = "", own: bool = False
+    ) -> None:
+        """Serve another certificate: of other times, for another name, or signed by itself."""
+        make_leaf(self.folder, start, end, name, own=own)
+        self.stop()
+        self.start()
+
     def __enter__(self) -> Self:
         return self
 
@@ -146,6 +154,24 @@ def make_certificates(folder: Path, *names: str) -> None:
     )
     sign = "x509 -req -in server.csr -CA ca.crt -CAkey ca.key -CAcreateserial -days 3650".split()
     _openssl(folder, *sign, "-extfile", "extensions", "-out", "server.crt")
+    both = (folder / "server.crt").read_text() + (folder / "server.key").read_text()
+    (folder / "server.pem").write_text(both)
+
+
+def make_leaf(folder: Path, start: str, end: str, name: str, *, own: bool) -> None:
+    """Make another certificate for the server's key, with the authority of make_certificates."""
+    (folder / "index").write_text("")
+    (folder / "ca.conf").write_text(
+        "[ca]\ndefault_ca = a\n[a]\ndatabase = index\nnew_certs_dir = .\nserial = serial\n"
+        "default_md = sha256\npolicy = p\n[p]\ncommonName = supplied\n"
+    )
+    served = f"DNS:{name}" if name else "DNS:git.test,DNS:localhost,IP:127.0.0.1"
+    (folder / "leaf").write_text(f"subjectAltName={served}\n")
+    authority = ["-cert", "ca.crt", "-keyfile", "ca.key"]
+    signer = ["-selfsign", "-keyfile", "server.key"] if own else authority
+    times = ("-startdate", start or "20250101000000Z", "-enddate", end or "20541231000000Z")
+    words = ("-config", "ca.conf", "-batch", "-rand_serial", "-notext", "-extfile", "leaf")
+    _openssl(folder, "ca", *words, *signer, *times, "-in", "server.csr", "-out", "server.crt")
     both = (folder / "server.crt").read_text() + (folder / "server.key").read_text()
     (folder / "server.pem").write_text(both)
 
