@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from piot_firstboot import access, deploykey, gitwords, tls
+from pathlib import Path
+
+from piot_firstboot import access, deploykey, git, gitwords, tls
 from piot_firstboot.access import Access
 from piot_firstboot.errors import Unfit, Unreachable
 from piot_firstboot.state import Source
@@ -26,8 +28,15 @@ def reachable(system: System, origin: Source, way: Access, result: Result) -> No
     elif "Permission denied (publickey" in said:
         key = deploykey.public(system, origin)
         hint = f"add this key to the repository, as a deploy key that only reads: {key}"
+    elif git.kind(way.url) == "file" and not Path(path(way.url)).exists():
+        reason, hint = "there is nothing", "is the medium plugged in and mounted? see `findmnt`"
     elif "certificate" in said:
         reason = f"{reason}: {tls.judge(way.url)}".removesuffix(": ")
     elif "could not read Username" in said and origin.token:
         hint = "the token is for the server that `repo` names, and for no other"
     raise Unreachable(f"{way.url}: {reason}", hint)
+
+
+def path(url: str) -> str:
+    """Return the path that an address of this device names."""
+    return url.removeprefix("file://")

@@ -66,9 +66,11 @@ def _judge_signature(system: System, place: str, signers: tuple[str, ...], commi
 def _judge_descent(system: System, origin: Source, tip: Tip, running: str, say: Say) -> None:
     """Make sure that the running commit is among the ancestors of a new one.
 
-    The mirror knows no ancestors. They are fetched without trees and files into a repository that
-    is thrown away, and only as far back as needed.
+    The mirror mostly knows no ancestors. They are fetched without trees and files into a
+    repository that is thrown away, and only as far back as needed.
     """
+    if _descends(system, mirror.place(origin.name), running, tip.commit):
+        return  # a bundle brings its history along
     scratch = f"{folder(origin.name)}/history.git"
     try:
         mirror.make(system, scratch)

@@ -131,14 +131,15 @@ def test_a_bundle_with_the_newest_commits_only(device: Device) -> None:
     assert "git bundle create NAME.bundle BRANCH" in caught.value.hint
     device.ask(repo=device.repo.url, ref=first)
     device.fetch()
-    device.ask(repo=str(bundle), ref="")
-    assert device.fetch().commit == second
+    device.ask(repo=str(bundle), ref="", fast_forward_only=True)
+    assert device.verify(first).commit == second
 
 
 def test_a_bundle_that_is_not_there_or_none(device: Device) -> None:
     device.ask(repo=str(device.root / "x.bundle"))
-    with pytest.raises(Unreachable, match="does not appear to be a git repository"):
+    with pytest.raises(Unreachable, match=r"x.bundle: there is nothing") as caught:
         device.fetch()
+    assert "plugged in" in caught.value.hint
     (device.root / "x.bundle").write_bytes(os.urandom(5000))
     with pytest.raises(Unreachable):
         device.fetch()
