@@ -10,6 +10,8 @@ from piot_firstboot.errors import Unfit, Unreachable
 from piot_firstboot.state import Source
 from piot_firstboot.system import Result, System
 
+_ABSENT = "look at `repo`; is the medium plugged in and mounted? see `findmnt`"
+
 
 def reachable(system: System, origin: Source, way: Access, result: Result) -> None:
     """Raise Unreachable with git's own words and a hint when git failed; Unfit for bad objects."""
@@ -29,7 +31,7 @@ def reachable(system: System, origin: Source, way: Access, result: Result) -> No
         key = deploykey.public(system, origin)
         hint = f"add this key to the repository, as a deploy key that only reads: {key}"
     elif git.kind(way.url) == "file" and not Path(path(way.url)).exists():
-        reason, hint = "there is nothing", "is the medium plugged in and mounted? see `findmnt`"
+        reason, hint = "there is nothing", _ABSENT
     elif "certificate" in said:
         reason = f"{reason}: {tls.judge(way.url)}".removesuffix(": ")
     elif "could not read Username" in said and origin.token:

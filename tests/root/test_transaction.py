@@ -237,7 +237,7 @@ def test_a_ref_or_repository_that_is_missing_is_named(device: Device) -> None:
     device.source(repo=f"{device.repo.url}.gone")
     with pytest.raises(repository.Unreachable) as caught:
         device.deploy()
-    assert caught.value.hint == "look at `repo`"
+    assert caught.value.hint.startswith("look at `repo`")
 
 
 def test_a_damaged_mirror_is_fetched_anew(device: Device) -> None:
