@@ -141,12 +141,6 @@ _WORST = ("failed", "refused", "waiting", "applied", "unchanged")
 _IDLE = "accepted; this version does nothing with it yet"
 
 
-def cautions(parts: Iterable[Part]) -> tuple[str, ...]:
-    """Say what will not come true of parts that are applied."""
-    told = ((part.section, part.caution) for part in parts)
-    return tuple(f"[{name}] {what.reason}; {what.hint}" for name, what in told if what)
-
-
 def lines(config: Config, ledger: Ledger, outcomes: Iterable[Outcome]) -> tuple[Line, ...]:
     """Say for each line of the file what became of it; `ledger` is the one after the run."""
     rows: dict[str, list[Row]] = {}

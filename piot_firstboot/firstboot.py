@@ -9,7 +9,6 @@ from piot_firstboot import clock, guard, idle, intake, ledger, state, trial, vau
 from piot_firstboot.config import Config
 from piot_firstboot.converge import (
     apply_parts,
-    cautions,
     gone_apps,
     lines,
     pending,
@@ -81,8 +80,10 @@ def plan(system: System, *, everything: bool = False) -> tuple[Report, tuple[Cha
     gone = gone_apps(system, {app.name for app in taken.config.apps})
     changes += tuple(Change("remove", f"app {app}") for app in gone)
     headline = _headline(path, changes, dry_run=True)
+    if bars and not changes:
+        headline = f"{path}: nothing to change, and not all of it can be applied"
     notes = tuple(f"[{part.section}] cannot be applied: {bar.reason}" for part, bar in bars)
-    notes += cautions(taken.parts)
+    notes += taken.notes
     hint = bars[0][1].hint if bars else ""
     return Report(not bars, headline, path, notes=notes, next_step=hint), changes
 
@@ -136,7 +137,7 @@ def _apply(system: System, taken: Intake, *, boot: bool, everything: bool) -> Re
         _headline(taken.path, changes, outcomes=told),
         taken.path,
         changes=tuple(map(str, changes)),
-        notes=(*cautions(taken.parts), *((note,) if note else ())),
+        notes=(*taken.notes, *((note,) if note else ())),
         next_step=_next(taken.path, told),
     )
     report = with_lines(report, lines(taken.config, book, outcomes))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 
@@ -23,7 +23,7 @@ class Intake:
     """A piot.conf that was judged good: where it lies, its bytes, and what it comes to.
 
     `keeps` is what the store shall hold where that is not the value itself: the hash of a
-    password.
+    password. `notes` say what will not come true although all of it is applied.
     """
 
     path: str
@@ -32,6 +32,7 @@ class Intake:
     facts: Facts
     parts: tuple[Part, ...]
     keeps: Mapping[str, str] = field(repr=False)
+    notes: tuple[str, ...] = ()
 
 
 @contextmanager
@@ -61,7 +62,24 @@ def read(
     judged, keeps = passwords.settle(system, judged)
     facts = device.facts(system)
     facts = replace(facts, files=_files(system, path, judged), imported=imported or {})
-    return Intake(path, data, judged, facts, render_config(judged, facts), keeps)
+    parts = render_config(judged, facts)
+    notes = (*_passed_over(system, path), *_cautions(parts))
+    return Intake(path, data, judged, facts, parts, keeps, notes)
+
+
+def _passed_over(system: System, path: str) -> Iterator[str]:
+    """Say which files beside it look like the piot.conf, and are not read."""
+    folder, _, taken = path.rpartition("/")
+    for name in system.names(folder):
+        if name != taken and idle.pick_name([name]):
+            yield f"{name} is not read, because {taken} lies beside it; keep one of them"
+
+
+def _cautions(parts: Iterable[Part]) -> Iterator[str]:
+    """Say what others overrule."""
+    for part in parts:
+        if part.caution:
+            yield f"[{part.section}] {part.caution.reason}; {part.caution.hint}"
 
 
 def _files(system: System, path: str, judged: Config) -> dict[str, bytes]:

@@ -10,6 +10,10 @@ from piot_firstboot.command import Command, CommandError, split
 from piot_firstboot.values import BadValue
 
 _USER = re.compile(r"[a-z_][a-z0-9_-]{0,31}")
+_RELATIVE = (
+    "the path of a program begins with a /",
+    "write all of it, as /usr/local/bin/backup",
+)
 _SCRIPT = "put it into a script, or write sh -c '…'"
 
 
@@ -63,14 +67,14 @@ def run(text: str) -> Command:
         hint = error.hint
         if "shell: true" in hint:
             hint = _SCRIPT
-        elif "env:" in hint:
+        if text.startswith("~"):
+            raise BadValue(*_RELATIVE) from None
+        if "env:" in hint:
             hint = "begin the command with env, as in env NAME=value program"
         raise BadValue(str(error), hint) from None
     program = command.program
-    if program.startswith("~") or ("/" in program and not program.startswith("/")):
-        raise BadValue(
-            "the path of a program begins with a /", "write all of it, as /usr/local/bin/backup"
-        )
+    if "/" in program and not program.startswith("/"):
+        raise BadValue(*_RELATIVE)
     return command
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from piot_firstboot import clock, intake, keyserver, ledger, notify, trial
-from piot_firstboot.converge import apply_parts, cautions, lines, pending, with_leaving
+from piot_firstboot.converge import apply_parts, lines, pending, with_leaving
 from piot_firstboot.errors import ApplyError, ConfigError
 from piot_firstboot.intake import Intake
 from piot_firstboot.ledger import Ledger, Outcome, Row
@@ -139,7 +139,7 @@ def _report(
         headline,
         taken.path,
         changes=((former.changes if former else ()) + changes)[-200:],
-        notes=(*troubles, *cautions(taken.parts), *clock.notes(system)),
+        notes=(*troubles, *taken.notes, *clock.notes(system)),
         next_step=(bad[0].row.hint if bad else ""),
     )
     said = lines(taken.config, book, [done.get(o.part.scope, o) for o in every])

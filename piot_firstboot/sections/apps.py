@@ -77,7 +77,6 @@ SETTINGS: tuple[Setting, ...] = (
         sensitivity="secret",
         stored=True,
         file=True,
-        idle=True,
     ),
     Setting(
         "app",

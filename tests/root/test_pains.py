@@ -129,7 +129,7 @@ def test_no_clock_no_tls(tree: Tree, tmp_path: Path) -> None:
 
 def test_network_online_that_is_not() -> None:
     """Nothing of PioT's waits for a target that says nothing about the way to one server."""
-    texts = [path.read_text() for path in (PROJECT / "units").iterdir()]
+    texts = [path.read_text() for path in (PROJECT / "units").rglob("*.*") if path.is_file()]
     for name in NAMES:
         if name.startswith("bad-"):
             continue
@@ -166,6 +166,17 @@ def test_bom_crlf_txt(tree: Tree, name: str, encoding: str) -> None:
     assert report.ok, report.text()
     assert tree.read("etc/hostname") == "garden\n"
     assert tree.read("home/ada/.ssh/authorized_keys") == f"{KEY} ada@laptop\n"
+
+
+def test_customisation_in_a_second_file_ignored(tree: Tree) -> None:
+    """Windows hides `.txt`: an edit of the wrong one of two files is told of, before and after."""
+    (tree.root / "boot/firmware/Piot.conf.txt").write_text("[device]\nhostname = other\n")
+    tree.conf(CONF)
+    words = "Piot.conf.txt is not read, because piot.conf lies beside it"
+    assert words in firstboot.plan(tree.system)[0].text()
+    assert words in apply(tree).text()
+    assert tree.read("etc/hostname") == "garden\n"
+    assert words in tree.read("boot/firmware/piot-report.txt")
 
 
 def test_locked_out_after_a_typo(tree: Tree) -> None:
