@@ -44,6 +44,14 @@ def missing(declared: Manifest, tree: Tree, lines: list[str]) -> Iterator[Proble
                 yield _problem(declared, unit, said, lines)
 
 
+def loud(declared: Manifest, lines: list[str]) -> Iterator[Problem]:
+    """Yield the units that give up what protects the device from them."""
+    for unit in declared.units:
+        if unit.root:
+            message = "root: true, so it runs without a sandbox"
+            yield _problem(declared, unit, message, lines)
+
+
 def past(declared: Manifest, now: datetime, lines: list[str]) -> Iterator[Problem]:
     """Yield the jobs whose time lies behind us for good."""
     for job in declared.jobs:
@@ -52,7 +60,7 @@ def past(declared: Manifest, now: datetime, lines: list[str]) -> Iterator[Proble
         if events and all(event.year for event in events):
             comes = (next(nextrun.following(e, now, UTC, _zone), None) for e in events)
             if not any(comes):
-                message = f"{job.name} never runs again: its time has gone by"
+                message = "never runs again: its time has gone by"
                 yield _problem(declared, job, message, lines)
 
 

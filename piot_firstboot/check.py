@@ -86,7 +86,8 @@ def _app(
     lines = path.read_bytes().decode("utf-8-sig", "replace").splitlines()
     declared = replace(declared, source=str(path))
     problems = tuple(beside.missing(declared, folder, lines)) if folder else ()
-    return Findings(problems, tuple(beside.past(declared, now, lines)))
+    warnings = (*beside.loud(declared, lines), *beside.past(declared, now, lines))
+    return Findings(problems, warnings)
 
 
 def _findings(parse: Callable[[], object]) -> Findings:

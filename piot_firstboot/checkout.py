@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from dataclasses import replace
 
 from piot_firstboot import source, yamlvalues
 from piot_firstboot.errors import ApplyError
 from piot_firstboot.folder import Folder
-from piot_firstboot.manifest import Manifest
+from piot_firstboot.manifest import Manifest, When
 from piot_firstboot.programs import program_finder
 
 # What a Python environment brings in any case.
@@ -62,6 +63,27 @@ def resolver(
             return f"{place}/.venv/bin/{word}"
 
     return resolve
+
+
+def reader(folder: Folder) -> Callable[[str], bytes]:
+    """Return what reads a file of the repository; raises LookupError in words."""
+
+    def read(path: str) -> bytes:
+        data = folder.read(path)
+        if data is None:
+            raise LookupError(f"there is no file {path} in the repository")
+        return data
+
+    return read
+
+
+def everywhere(declared: Manifest) -> Manifest:
+    """Return the same app with all units on every device."""
+    return replace(
+        declared,
+        services=tuple(replace(service, when=When()) for service in declared.services),
+        jobs=tuple(replace(job, when=When()) for job in declared.jobs),
+    )
 
 
 def _packages(folder: Folder, declared: Manifest) -> frozenset[str]:

@@ -5,17 +5,17 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from difflib import unified_diff
 from shlex import quote
 
 from piot_firstboot.ask import ask
-from piot_firstboot.checkout import app_name, declaration, resolver
+from piot_firstboot.checkout import app_name, declaration, reader, resolver
 from piot_firstboot.errors import ApplyError
 from piot_firstboot.folder import Folder
 from piot_firstboot.items import File
-from piot_firstboot.manifest import Manifest
-from piot_firstboot.programs import SYSTEMD, program_finder
+from piot_firstboot.manifest import Manifest, When
+from piot_firstboot.programs import SEARCH, SYSTEMD, program_finder
 from piot_firstboot.render.app_units import UNITS, Release, render_app
 
 _SSH = ("ssh", "-o", "BatchMode=yes", "-o", "ConnectTimeout=10", "--")
@@ -28,10 +28,15 @@ _COMMIT = "COMMIT"
 
 @dataclass(frozen=True, slots=True)
 class Device:
-    """What is installed: the units of one app by name, the Debian release, where programs are."""
+    """What is installed: the units of one app by name, the Debian release, where programs are.
+
+    `groups` are the groups of accounts, `controllers` what the kernel can limit.
+    """
 
     units: dict[str, str]
     codename: str
+    groups: frozenset[str]
+    controllers: frozenset[str]
     find: Callable[[str], str] = field(repr=False)
 
     def variable(self, name: str) -> str:
@@ -92,6 +97,7 @@ def compare(directory: str, *, root: str = "/", host: str = "", app: str = "") -
     name = app_name(folder, declared, app)
     device = _over_ssh(host, name, _programs(declared)) if host else _below(root, name)
     place = f"/var/lib/piot/apps/{name}/releases/{_COMMIT}"
+    declared = _there(declared, name, device)
     release = Release(
         app=name,
         commit=_COMMIT,
@@ -101,7 +107,10 @@ def compare(directory: str, *, root: str = "/", host: str = "", app: str = "") -
         manifest_path=declared.source,
         systemd=SYSTEMD.get(device.codename, max(SYSTEMD.values())),
         resolve=resolver(folder, declared, place, device.find),
+        read=reader(folder),
         plain=device.plain,
+        groups=device.groups or None,
+        controllers=device.controllers,
     )
     items = render_app(declared, release, source=declared.source)
     wanted = {
@@ -110,6 +119,21 @@ def compare(directory: str, *, root: str = "/", host: str = "", app: str = "") -
         if isinstance(item, File) and item.path.startswith(f"{UNITS}/")
     }
     return _comparison(name, wanted, device.units)
+
+
+def _there(declared: Manifest, app: str, device: Device) -> Manifest:
+    """Settle what only the device knows of itself: a unit for some models is there or it is not."""
+
+    def settled(name: str, when: When) -> When:
+        known = When(role=when.role, host=when.host)
+        installed = f"piot-{app}-{name}.service" in device.units
+        return known if known == when or installed else when
+
+    return replace(
+        declared,
+        services=tuple(replace(s, when=settled(s.name, s.when)) for s in declared.services),
+        jobs=tuple(replace(j, when=settled(j.name, j.when)) for j in declared.jobs),
+    )
 
 
 def _comparison(app: str, wanted: dict[str, str], installed: dict[str, str]) -> Comparison:
@@ -157,9 +181,24 @@ def _below(root: str, app: str) -> Device:
         if path.is_file() and not path.is_symlink():
             units[path.name] = path.read_bytes().decode("utf-8", "replace")
     find = program_finder(tree, "/nowhere")
-    system = (tree.read("/usr/lib/os-release") or b"").decode("utf-8", "replace")
-    codename = _CODENAME.search(system)
-    return Device(_mine(units, app), codename[1] if codename else "", lambda word: find(word, ""))
+    parts = {
+        "system": _text(tree, "/usr/lib/os-release"),
+        "groups": _text(tree, "/etc/group"),
+        "controllers": _text(tree, "/sys/fs/cgroup/cgroup.controllers"),
+    }
+    return _device(_mine(units, app), parts, lambda word: find(word, ""))
+
+
+def _text(tree: Folder, path: str) -> str:
+    return (tree.read(path) or b"").decode("utf-8", "replace")
+
+
+def _device(units: dict[str, str], parts: dict[str, str], find: Callable[[str], str]) -> Device:
+    """Put together what was found; a tree that is not running has all controllers."""
+    codename = _CODENAME.search(parts["system"])
+    groups = frozenset(line.partition(":")[0] for line in parts["groups"].splitlines())
+    known = frozenset(parts["controllers"].split()) or frozenset(("cpu", "memory"))
+    return Device(units, codename[1] if codename else "", groups, known, find)
 
 
 def _over_ssh(host: str, app: str, programs: list[str]) -> Device:
@@ -169,9 +208,13 @@ for file in {UNITS}/piot-{quote(app)}.* {UNITS}/piot-{quote(app)}-*; do
     [ ! -f "$file" ] || {{ printf '\\001unit %s\\n' "${{file##*/}}"; cat "$file"; }}
 done
 printf '\\001system\\n'; cat /usr/lib/os-release
-PATH=/usr/local/bin:/usr/bin:/bin:/usr/local/sbin:/usr/sbin:/sbin
+printf '\\001groups\\n'; cat /etc/group
+printf '\\001controllers\\n'; cat /sys/fs/cgroup/cgroup.controllers
 for word in {" ".join(map(quote, programs))}; do
-    printf '\\001program %s\\n' "$word"; command -v -- "$word"
+    printf '\\001program %s\\n' "$word"
+    for place in {" ".join(SEARCH)}; do
+        [ ! -x "$place/$word" ] || {{ printf '%s\\n' "$place/$word"; break; }}
+    done
 done
 printf '\\001end\\n'
 """
@@ -181,7 +224,6 @@ printf '\\001end\\n'
         hint = f"try it by hand: ssh {host} true"
         raise ApplyError(f"{host} does not answer to ssh", hint)
     units = {name[5:]: text for name, text in parts.items() if name.startswith("unit ")}
-    codename = _CODENAME.search(parts["system"])
 
     def find(word: str) -> str:
         path = parts.get(f"program {word}", "").strip()
@@ -189,4 +231,4 @@ printf '\\001end\\n'
             raise LookupError(f"there is no program {word!r} on {host}")
         return path
 
-    return Device(_mine(units, app), codename[1] if codename else "", find)
+    return _device(_mine(units, app), parts, find)

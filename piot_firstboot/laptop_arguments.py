@@ -69,6 +69,9 @@ def add(verbs: Verbs) -> None:
     _dir_argument(verb)
     verb.add_argument("--release", choices=("bookworm", "trixie"), default="trixie")
     verb.add_argument("--app", metavar="NAME", help="the app's name on the device")
+    text = "only the units of the device with this host name (default: those of all)"
+    verb.add_argument("--host", metavar="NAME", help=text)
+    verb.add_argument("--role", metavar="ROLE", help="only those of a device with this role")
     text = "the time zone of the device (default: that of this computer)"
     verb.add_argument("--timezone", metavar="ZONE", help=text)
     verb.add_argument("--out", metavar="OUT", help="write the unit files into this directory")

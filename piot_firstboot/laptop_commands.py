@@ -23,7 +23,12 @@ def render(args: Namespace) -> int:
     from piot_firstboot import preview
 
     shown = preview.preview(
-        args.dir, release=args.release, app=args.app or "", timezone=args.timezone or ""
+        args.dir,
+        release=args.release,
+        app=args.app or "",
+        host=args.host or "",
+        role=args.role or "",
+        timezone=args.timezone or "",
     )
     if args.out:
         names = preview.write(shown, args.out)

@@ -6,8 +6,8 @@ import json
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-from piot_firstboot import timetable
-from piot_firstboot.checkout import app_name, declaration, resolver
+from piot_firstboot import fleet, timetable
+from piot_firstboot.checkout import app_name, declaration, everywhere, reader, resolver
 from piot_firstboot.folder import Folder
 from piot_firstboot.items import File, Symlink
 from piot_firstboot.manifest import Job, Manifest
@@ -74,26 +74,35 @@ def preview(
     *,
     release: str,
     app: str = "",
+    host: str = "",
+    role: str = "",
     timezone: str = "",
     now: datetime | None = None,
 ) -> Preview:
     """Render the app in a directory for a Debian release.
 
     Programs of the repository are looked up in it; those of the system are assumed where Debian
-    has them. Raises ConfigError for a wrong manifest, ApplyError when there is none.
+    has them. Without a host or a role, the units of all devices are shown. Raises ConfigError for
+    a wrong manifest, ApplyError when there is none.
     """
     folder = Folder(directory)
     declared = declaration(folder)
+    if host or role:
+        declared = fleet.pick(declared, fleet.Device(host=host, role=role))
+    else:
+        declared = everywhere(declared)
     name = app_name(folder, declared, app)
     place = f"/var/lib/piot/apps/{name}/releases/{_COMMIT}"
     where = Release(
         app=name,
         commit=_COMMIT,
         path=place,
-        hostname=_HOSTNAME,
+        hostname=host or _HOSTNAME,
+        role=role,
         manifest_path=declared.source,
         systemd=SYSTEMD[release],
         resolve=resolver(folder, declared, place, lambda word: f"/usr/bin/{word}"),
+        read=reader(folder),
     )
     items = render_app(declared, where, source=declared.source)
     return Preview(

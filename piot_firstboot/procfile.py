@@ -95,12 +95,12 @@ class _File:
     def root(self, env: tuple[tuple[Scalar, Node], ...], python: str) -> Mapping | None:
         """Return the manifest that the lines come to."""
         whole = Place(1, 1)
+        if self._reading.problems and not self._services and not self._jobs:
+            return None  # what there is to say has been said
         if not self._first:
             hint = "write a line such as web: python app.py"
             self._reading.problem(Place(0, 0), "there is no process in this Procfile", hint)
             return None
-        if self._reading.problems and not self._services and not self._jobs:
-            return None  # what there is to say has been said
         needs = ((Scalar("python", whole), Scalar(python, whole)),)
         parts: list[tuple[str, Node | None]] = [
             ("piot", Scalar("1", whole)),

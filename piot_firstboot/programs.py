@@ -7,7 +7,7 @@ from posixpath import normpath
 from typing import Protocol
 
 SYSTEMD = {"bookworm": 252, "trixie": 257}  # the version that each Debian release has
-_SEARCH = ("/usr/local/bin", "/usr/bin", "/bin", "/usr/local/sbin", "/usr/sbin", "/sbin")
+SEARCH = ("/usr/local/bin", "/usr/bin", "/bin", "/usr/local/sbin", "/usr/sbin", "/sbin")
 
 
 class Tree(Protocol):
@@ -39,7 +39,7 @@ def program_finder(tree: Tree, release: str) -> Callable[[str, str], str]:
         local = (f"{release}/.venv/bin", f"{base}/node_modules/.bin")
         # Debian has no `python`; people mean the one that is there.
         for name in (word, "python3") if word == "python" else (word,):
-            for place in (*local, *_SEARCH):
+            for place in (*local, *SEARCH):
                 if tree.runnable(f"{place}/{name}"):
                     return f"{place}/{name}"
         raise LookupError(f"there is no program {word!r} on this device")

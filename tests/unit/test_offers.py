@@ -1,0 +1,84 @@
+"""What the repository offers to other repositories: a GitHub Action and a hook for pre-commit."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+
+CHECKOUT = Path(__file__).parents[2]
+BAD = "piot: 1\nservices: {web: {rnu: python web.py}}\n"
+
+
+@pytest.fixture
+def repository(tmp_path: Path) -> Path:
+    """Make somebody's repository with a mistake."""
+    folder = tmp_path / "repository"
+    folder.mkdir()
+    (folder / ".piot.yaml").write_text(BAD)
+    return folder
+
+
+def test_the_action_marks_mistakes(repository: Path, tmp_path: Path) -> None:
+    """What it runs is run here, as a runner would: its script, in bash, with its variables."""
+    action = yaml.safe_load((CHECKOUT / "action.yml").read_text())
+    assert set(action) == {"name", "description", "inputs", "runs"}
+    (step,) = action["runs"]["steps"]
+    assert action["runs"]["using"] == "composite" and step["shell"] == "bash"
+    assert step["env"] == {"PIOT_PATHS": "${{ inputs.path }}"}
+    assert "${{" not in step["run"]  # an input in a script is a command for whoever writes it
+    source = tmp_path / "action"
+    source.mkdir()
+    for name in ("piot_firstboot", "bin"):
+        ignored = shutil.ignore_patterns("__pycache__")
+        shutil.copytree(CHECKOUT / name, source / name, ignore=ignored)
+    for name in ("setup.py", "pyproject.toml", "README.md", "LICENSE"):
+        shutil.copy(CHECKOUT / name, source / name)
+    found = [str(Path(yaml.__file__).parents[1]), *(p for p in sys.path if "site-packages" in p)]
+    env = {
+        "PATH": "/usr/bin:/bin",
+        "HOME": str(tmp_path),
+        "RUNNER_TEMP": str(tmp_path / "temp"),
+        "GITHUB_ACTION_PATH": str(source),
+        "PIOT_PATHS": action["inputs"]["path"]["default"],
+        # The tests need no network: what pip would fetch is here already.
+        "PIP_NO_INDEX": "1",
+        "PIP_NO_DEPS": "1",
+        "PIP_NO_BUILD_ISOLATION": "0",
+        "PYTHONPATH": ":".join(found),
+    }
+    (tmp_path / "temp").mkdir()
+    bash = ["bash", "--noprofile", "--norc", "-eo", "pipefail", "-c", step["run"]]
+    done = subprocess.run(
+        bash, cwd=repository, env=env, capture_output=True, text=True, timeout=300, check=False
+    )
+    assert done.returncode == 1, done.stderr
+    assert (
+        "::error file=.piot.yaml,line=2,col=18,endColumn=21,title=piot check::unknown"
+        in done.stdout
+    )
+    (repository / ".piot.yaml").write_text(BAD.replace("rnu", "run").replace("web.py", "-V"))
+    assert subprocess.run(bash, cwd=repository, env=env, timeout=300, check=False).returncode == 0
+
+
+def test_the_hook_runs_what_there_is(repository: Path) -> None:
+    """pre-commit appends the names of the files that match to the entry."""
+    (hook,) = yaml.safe_load((CHECKOUT / ".pre-commit-hooks.yaml").read_text())
+    assert hook["id"] == "piot-check" and hook["language"] == "python"
+    program, *words = hook["entry"].split()
+    assert program == "piot"
+    names = [".piot.yaml", "app/.piot.yaml", "Procfile", "piot.conf", "boot/piot.conf.txt"]
+    assert all(re.search(hook["files"], name) for name in names)
+    assert not any(re.search(hook["files"], n) for n in ("a.yaml", "Procfile.md", "xpiot.conf"))
+    argv = [sys.executable, "-m", "piot_firstboot", *words, ".piot.yaml"]
+    env = {**os.environ, "PYTHONPATH": str(CHECKOUT)}
+    done = subprocess.run(
+        argv, cwd=repository, env=env, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 1 and "did you mean run?" in done.stdout
