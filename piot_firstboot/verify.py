@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 from piot_firstboot import access, mirror, repository
-from piot_firstboot.errors import Unfit, Unreachable
+from piot_firstboot.errors import Lacking, Unfit, Unreachable
 from piot_firstboot.mirror import Say
 from piot_firstboot.refusal import reachable
 from piot_firstboot.repository import Tip
@@ -27,7 +27,8 @@ def verify(system: System, origin: Source, tip: Tip, running: str, say: Say) -> 
     """Make sure that the mirror holds the commit that was asked for, and that it may run.
 
     `running` is the commit that is deployed, "" if none is. Raises Unfit for a commit that is not
-    signed or does not follow, Unreachable when the ref moved between the question and the fetch.
+    signed or does not follow, Lacking without ssh-keygen, Unreachable when the ref moved between
+    the question and the fetch.
     """
     place = mirror.place(origin.name)
     if not mirror.holds(system, place, tip.commit):
@@ -50,11 +51,13 @@ def _judge_signature(system: System, place: str, signers: tuple[str, ...], commi
     if result.code == 0:
         return
     said = f"{result.out}\n{result.err}"
+    if "cannot run" in said:
+        raise Lacking(
+            "ssh-keygen, which checks signatures, is missing", "apt install openssh-client"
+        )
     key = re.search(r"with (\S+) key (SHA256:\S+)", said)
     if key:
         why = f"is signed with the key {key[1]} {key[2]}, which is not a signer"
-    elif "cannot" in said or "not found" in said:
-        why = f"has a signature that cannot be checked: {result.reason}"
     elif said.strip():
         why = "has a signature that is not right, or of another kind than SSH's"
     else:

@@ -20,7 +20,10 @@ from tests.kit.sshserver import SshServer, make_key
 from tests.kit.strace import changes, opened
 from tests.kit.wait import eventually
 
-APP = {".piot.yaml": "piot: 1\njobs:\n  tick: {run: 'true', every: 1h}\n"}
+MANIFEST = "piot: 1\nbuild: ./build.sh\njobs:\n  tick: {run: 'true', every: 1h}\n"
+# What a build could find of them stays in the release, where the last test looks for it.
+BUILD = "#!/bin/sh\nenv >seen\nps axww -o args >>seen\ncat /proc/[0-9]*/environ >>seen 2>&1\ntrue\n"
+APP = {".piot.yaml": MANIFEST, "build.sh": BUILD}
 TOKEN = "tok-5d1f0c7e9b3a42"
 ADD = "hint: add this key to the repository, as a deploy key that only reads:"
 CONF = "/boot/firmware/piot.conf"

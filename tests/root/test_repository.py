@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from piot_firstboot import idle, mirror, orders, repository
-from piot_firstboot.errors import Missing, Unfit, Unreachable
+from piot_firstboot.errors import Lacking, Missing, Unfit, Unreachable
 from piot_firstboot.repository import Tip
 from piot_firstboot.verify import verify
 from tests.kit.gitserver import GitServer
@@ -179,6 +179,23 @@ def test_only_what_a_signer_signed(
     with pytest.raises(Unfit, match="is not signed") as caught:
         device.verify()
     assert "git commit -S" in caught.value.hint
+
+
+def test_without_the_program_that_checks_signatures(
+    device: Device,
+    signing: Callable[[str], str],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """No fault of the commit."""
+    device.ask(signers=(make_key(tmp_path / "anna", "anna"),))
+    signing("anna")
+    tip = device.fetch()
+    (tmp_path / "bin").mkdir()
+    (tmp_path / "bin/git").symlink_to("/usr/bin/git")
+    monkeypatch.setenv("PATH", str(tmp_path / "bin"))
+    with pytest.raises(Lacking, match="ssh-keygen"):
+        verify(device.system, device.origin, tip, "", device.said.append)
 
 
 def test_a_signed_commit_that_was_changed(

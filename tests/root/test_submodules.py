@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from piot_firstboot import gitmodules, submodules
+from piot_firstboot import git, gitmodules, submodules, vault
 from piot_firstboot.errors import Lacking, Missing, Unfit, Unreachable
 from tests.kit.git_repo import Repo
 from tests.kit.gitserver import GitServer
@@ -196,3 +196,43 @@ def test_without_git_lfs(device: Device, tmp_path: Path, monkeypatch: pytest.Mon
     with pytest.raises(Lacking, match="git-lfs is not on this device") as caught:
         device.check_out()
     assert "[update] packages = git-lfs" in caught.value.hint
+
+
+# -- with a token -------------------------------------------------------------------------------
+
+TOKEN = "tok-0123456789"
+
+
+def test_a_token_opens_submodules_and_large_files_of_the_same_server_only(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    device = Device(tmp_path)
+    with (
+        GitServer(tmp_path / "own", tls=True) as own,
+        GitServer(tmp_path / "other", tls=True) as other,
+    ):
+        bundle = tmp_path / "bundle.pem"
+        bundle.write_text(own.ca.read_text() + other.ca.read_text())
+        monkeypatch.setitem(git.ENVIRONMENT, "GIT_SSL_CAINFO", str(bundle))
+        device.repo, lib, far = own.repo("garden"), own.repo("lib"), other.repo("far")
+        lib.commit({"lib.txt": "lib"}, "lib")
+        far.commit({"far.txt": "far"}, "far")
+        store(own)
+        device.repo.commit(TRACKED, "large", push=False)
+        add(device.repo, "lib", "../lib.git", lib.head())
+        vault.put(device.system, "app.token", TOKEN)
+        device.ask(repo=device.repo.url, token="app.token", submodules=True, lfs=True)
+        own.behave(token=TOKEN)
+        found = device.check_out()
+        assert found["lib/lib.txt"] == "lib"
+        assert (device.root / "release/big.bin").read_bytes() == LARGE
+        add(device.repo, "lib", far.url, far.head())
+        assert device.check_out()["lib/far.txt"] == "far"
+        other.behave(token=TOKEN)
+        add(device.repo, "lib", f"{far.url.removesuffix('.git')}", far.head())
+        with pytest.raises(Unreachable, match="could not read Username"):
+            device.check_out()
+        asked = other.requests()
+        assert asked and not any(row["authorization"] for row in asked)
+    kept = [path for path in device.root.rglob("*") if path.is_file()]
+    assert [p.name for p in kept if TOKEN.encode() in p.read_bytes()] == ["app.token"]
