@@ -22,6 +22,7 @@ from piot_firstboot.render.app_notices import notices
 from piot_firstboot.render.app_units import Release, render_app
 from piot_firstboot.render.device import SAID
 from piot_firstboot.state import folder
+from piot_firstboot.state import source as origin
 from piot_firstboot.system import System
 
 _PARTIAL = ".partial"
@@ -43,7 +44,7 @@ def stage(system: System, app: str, commit: str) -> None:
     partial = f"{final}{_PARTIAL}"
     system.remove_tree(partial)
     repository.check_out(system, app, commit, partial)
-    declared = _manifest(system, partial, commit)
+    declared = _manifest(system, app, partial, commit)
     # Before the long work, which would be done anew at each try.
     _need(system, declared.secrets)
     build.prepare(system, app, commit, partial, final, declared)
@@ -56,18 +57,21 @@ def manifest(system: System, app: str, commit: str) -> Manifest:
 
     Raises Unfit when there is none, ConfigError with all its problems when it is wrong.
     """
-    return _manifest(system, place(app, commit), commit)
+    return _manifest(system, app, place(app, commit), commit)
 
 
-def _manifest(system: System, directory: str, commit: str) -> Manifest:
+def _manifest(system: System, app: str, directory: str, commit: str) -> Manifest:
     def contents(name: str) -> bytes | None:
         there = system.entry(f"{directory}/{name}")
         return system.read(f"{directory}/{name}") if there and there.kind == "file" else None
 
-    found = source.read(contents)
+    path = origin(system, app).path
+    found = source.read(contents, path=path)
     if found is None:
         hint = "write one with piot init; it lies at the top of the repository"
-        raise Unfit(f"commit {commit[:12]} has no {source.MANIFEST}", hint)
+        if path != source.MANIFEST:
+            hint = "look at `path` in piot.conf"
+        raise Unfit(f"commit {commit[:12]} has no {path}", hint)
     # What is for other devices is not this one's to judge, to build for or to have secrets of.
     return fleet.pick(found, host.device(system))
 

@@ -12,15 +12,16 @@ MANIFEST = ".piot.yaml"
 Read = Callable[[str], bytes | None]
 
 
-def read(contents: Read, prefix: str = "") -> Manifest | None:
+def read(contents: Read, prefix: str = "", path: str = MANIFEST) -> Manifest | None:
     """Read and judge what a folder declares; None where it has neither of the two files.
 
-    `prefix` goes before names in messages. Raises ConfigError with every problem.
+    `prefix` goes before names in messages. `path` is where the manifest lies; at any other place
+    than its usual one, no Procfile stands in for it. Raises ConfigError with every problem.
     """
-    data = contents(MANIFEST)
+    data = contents(path)
     if data is not None:
-        return manifest.parse(data, f"{prefix}{MANIFEST}")
-    data = contents(procfile.NAME)
+        return manifest.parse(data, f"{prefix}{path}")
+    data = contents(procfile.NAME) if path == MANIFEST else None
     if data is None:
         return None
     return procfile.parse(data, f"{prefix}{procfile.NAME}", *beside(contents, prefix))

@@ -56,7 +56,6 @@ SETTINGS: tuple[Setting, ...] = (
         "Where the manifest lies in the repository. If not given: .piot.yaml.",
         "devices/garden.yaml",
         default=".piot.yaml",
-        idle=True,
     ),
     Setting(
         "app",

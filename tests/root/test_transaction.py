@@ -119,6 +119,17 @@ def test_a_procfile_stands_in_for_a_manifest(device: Device) -> None:
     assert "Procfile:1:15: run: this quote is never closed" in device.deploy().text
 
 
+def test_the_manifest_may_lie_elsewhere(device: Device) -> None:
+    """And then no other file stands in for it."""
+    device.source(path="devices/garden.yaml")
+    assert "has no devices/garden.yaml" in device.deploy().text
+    device.repo.commit({"devices/garden.yaml": MANIFEST.replace("web:", "site:"), "Procfile": ""})
+    assert device.deploy().ok
+    assert "/devices/garden.yaml" in device.unit("piot-garden-site.service")
+    device.repo.commit({"devices/garden.yaml": "piot: 1\nservices: 3\n"})
+    assert "devices/garden.yaml:2:11: " in device.deploy().text
+
+
 def test_a_program_without_its_bit_is_explained(device: Device) -> None:
     (device.repo.work / "web.sh").chmod(0o644)
     device.repo.git("add", "--all")
