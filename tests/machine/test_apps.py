@@ -86,6 +86,7 @@ FILES = {
         '  fprintf(file, "c %s compiled\\n", getenv("PIOT_COMMIT")); fclose(file);\n'
         "  for (;;) pause();\n}\n"
     ),
+    "pip.py": "raise SystemExit('not this one')\n",
     "note.sh": '#!/bin/sh\necho "$1 $PIOT_COMMIT" >>"$STATE_DIRECTORY/ran"\n',
     "long.sh": (
         "#!/bin/sh\n./note.sh began\n"
@@ -213,6 +214,7 @@ def test_a_deploy_that_changes_nothing_for_a_service_leaves_it_alone(pi: Pi) -> 
 def test_the_environment_is_shared(pi: Pi) -> None:
     links = pi.machine.sh("readlink /var/lib/piot/apps/mix/releases/*/.venv").split()
     assert len(links) == 4 and len(set(links)) == 1
+    assert int(pi.machine.sh(f"du -sk {links[0]}").split()[0]) < 1000, "pip itself is not in it"
     assert len(pi.ran("tool")) == 5, "a script of it runs in each release"
 
 
