@@ -6,10 +6,10 @@ What it was made of is kept in staged/COMMIT, so that later releases can tell wh
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from hashlib import blake2b
 
-from piot_firstboot import confined, environment, packages, repository, watched
+from piot_firstboot import confined, envfile, environment, packages, repository, watched
 from piot_firstboot.command import Command
 from piot_firstboot.confined import Task
 from piot_firstboot.errors import ApplyError, Lacking, Unfit
@@ -30,9 +30,17 @@ def made_of(app: str, commit: str) -> str:
 
 
 def prepare(
-    system: System, app: str, commit: str, partial: str, final: str, declared: Manifest
+    system: System,
+    app: str,
+    commit: str,
+    partial: str,
+    final: str,
+    declared: Manifest,
+    read: Callable[[str], bytes],
 ) -> None:
     """Install, make and build what the manifest asks for; `partial` will be called `final`.
+
+    `read` returns a file of the release, or raises LookupError with a message for people.
 
     Raises Unfit when the commit is at fault, Lacking or another ApplyError when the device is.
     """
@@ -54,7 +62,7 @@ def prepare(
         env=(
             ("PATH", f"{final}/{environment.LINK}/bin:{final}/node_modules/.bin:{_PATH}"),
             ("PYTHONUNBUFFERED", "1"),
-            *declared.env,
+            *_env(declared, read).items(),
             ("PIOT_APP", app),
             ("PIOT_COMMIT", commit),
             ("PIOT_RELEASE", final),
@@ -88,6 +96,16 @@ def _packages(system: System, declared: Manifest) -> None:
         raise Unfit(f"needs apt: {error}", error.hint) from None
     except ApplyError as error:
         raise Lacking(f"needs apt: {error}", error.hint) from None
+
+
+def _env(declared: Manifest, read: Callable[[str], bytes]) -> dict[str, str]:
+    """Return the variables that the author gives the whole app, as its units get them."""
+    path = declared.env_file
+    try:
+        given = envfile.parse(read(path), path) if path else ()
+    except LookupError as error:
+        raise Unfit(f"env_file: {error.args[0]}") from None
+    return {**dict(given), **dict(declared.env)}
 
 
 def _words(command: Command) -> tuple[str, ...]:

@@ -47,7 +47,8 @@ def stage(system: System, app: str, commit: str) -> None:
     declared = _manifest(system, app, partial, commit)
     # Before the long work, which would be done anew at each try.
     _need(system, declared.secrets)
-    build.prepare(system, app, commit, partial, final, declared)
+    read = _file_reader(system, partial)
+    build.prepare(system, app, commit, partial, final, declared, read)
     system.sync(partial)
     system.rename(partial, final)
 

@@ -68,11 +68,9 @@ def _settled(item: Item, kept: dict[str, bytes], reloaded: set[str]) -> Item:
 
 def _same(system: System, service: Service, release: Release, commit: str) -> bool:
     """Tell whether what a service runs on is there in both releases, and the same."""
-    globs = (*service.watch, service.env_file) if service.watch else ()
-    globs = tuple(glob for glob in globs if glob)
     places = ((release.commit, release.path), (commit, _place(release.app, commit)))
     prints = [
-        build.fingerprint(system, release.app, name, path, globs)
+        build.fingerprint(system, release.app, name, path, service.watch)
         for name, path in places
         if system.exists(path)
     ]

@@ -32,6 +32,7 @@ piot: 1
 name: mix
 needs: {apt: [gcc, libc6-dev, nodejs], python: requirements.txt}
 build: ./build.sh "a b" $GREETING
+env_file: mix.env
 env: {GREETING: '100% "$HOME" \\'}
 services:
   py:
@@ -65,6 +66,7 @@ FILES = {
         'echo "as $(id -un) in $PWD, $# arguments: $1, $2, $GREETING"\n'
         'echo "beside: $(ls .. | tr "\\n" " ")"\n'
         "touch /usr/escaped /var/lib/piot/apps/escaped ../escaped 2>/dev/null && echo escaped\n"
+        'echo "env_file: $BUILD_AS"\n'
         'command -v greet\nset -- *.fail\n[ "$1" = "*.fail" ] || { echo "no good: $1"; exit 7; }\n'
         "umask 077\ngcc -O1 -o c/main c/main.c\n"
     ),
@@ -86,6 +88,7 @@ FILES = {
         '  fprintf(file, "c %s compiled\\n", getenv("PIOT_COMMIT")); fclose(file);\n'
         "  for (;;) pause();\n}\n"
     ),
+    "mix.env": "# for all of it\nGREETING=not this one\nBUILD_AS=release\n",
     "pip.py": "raise SystemExit('not this one')\n",
     "note.sh": '#!/bin/sh\necho "$1 $PIOT_COMMIT" >>"$STATE_DIRECTORY/ran"\n',
     "long.sh": (
@@ -185,6 +188,7 @@ def test_the_build_ran_as_the_app_in_a_sandbox(pi: Pi) -> None:
     assert f"as piot-mix in {release}, 2 arguments: a b, {greeting}, {greeting}" in log
     assert f"beside: {commit}" in log, "it sees no other release"
     assert f"{release}/.venv/bin/greet" in log
+    assert "env_file: release" in log
     assert "escaped" not in log
     assert "Successfully installed greeter-1.0" in m.sh("journalctl -o cat -t mix-python")
     assert "escaped" not in m.sh("ls /usr /var/lib/piot/apps /var/lib/piot/apps/mix/*")
@@ -380,6 +384,30 @@ def test_rollback_and_reboot_leave_services_where_they_are(pi: Pi) -> None:
     pids = [pid for pid, _, _ in pi.units().values()]
     m.sh("systemctl start piot-deploy@mix")
     assert [pid for pid, _, _ in pi.units().values()] == pids
+
+
+def test_a_job_waits_for_its_device(pi: Pi) -> None:
+    """Nothing fails while it is not there; udev is not needed for it to be noticed."""
+    m = pi.machine
+    node = "/dev/ttyMIX0"
+    job = f"  port: {{run: ./port.sh, once: boot, needs: {{devices: [{node}]}}}}\n"
+    memory = MANIFEST.replace("watch: [node]", "watch: [node], memory: 256M")
+    script = f"#!/bin/sh\n: <{node} && ./note.sh port\n"
+    pi.push({".piot.yaml": memory + job, "port.sh": script})
+    warned = "node: memory cannot be held by this kernel" in pi.log()
+    assert warned == (not _memory(m))
+    assert m.sh("systemctl is-active piot-mix-port.path") == "active"
+    assert pi.ran("port") == []
+    m.sh(f"mknod {node} c 1 3 && chmod 666 {node}")
+    eventually(lambda: len(pi.ran("port")) == 1, 10, "the job of the device", 0.2)
+    m.sh("systemctl start piot-mix.target")
+    assert m.wait_running() == "running", "no unit failed"
+    assert len(pi.ran("port")) == 1, "a device that stays does not start it again"
+
+
+def _memory(machine: Machine) -> bool:
+    """Tell whether the machine's kernel can limit memory."""
+    return "memory" in machine.sh("cat /sys/fs/cgroup/cgroup.controllers || true").split()
 
 
 def test_timers_keep_their_jitter_and_catch_up(pi: Pi) -> None:
