@@ -118,7 +118,7 @@ def _forget(system: System, going: Exit) -> None:
         stays = frozenset({f"user piot-{app}", f"directory {folder(app)}"})
         apply(system, going.scope, (), spared=stays)
     if system.live:
-        system.systemctl("stop", f"piot-retry-{app}.timer")
+        system.systemctl("stop", f"piot-retry-{app}.timer", f"piot-due-{app}.timer")
     system.remove(f"{idle.POLL_STAMP}/{app}")
     if not going.conf:
         return
