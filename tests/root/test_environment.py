@@ -134,7 +134,7 @@ def test_what_is_wrong_is_the_commits_fault(
     bench: Bench, python: Python, files: dict[str, str], said: str
 ) -> None:
     with pytest.raises(Unfit, match=said):
-        bench.provide(python, **files)
+        bench.provide(python, TASK, **files)
 
 
 def test_one_in_the_repository_is_refused(bench: Bench) -> None:
