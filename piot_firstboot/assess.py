@@ -12,6 +12,8 @@ from piot_firstboot.declared import JournalRule
 Line = tuple[int, str]  # the priority as in syslog(3), 3 is err; the message
 
 _PRIORITIES = ("emerg", "alert", "crit", "err", "warning", "notice", "info", "debug")
+# What systemd says of an end, where that says more than "it failed"; systemd.service(5).
+_TELLING = ("oom-kill", "watchdog", "timeout", "core-dump", "resources")
 _LONGEST = 4096  # characters of a message that a pattern is looked for in
 # An error rate is compared only from so many lines on, and so many a minute are no fault.
 _FEWEST_ERRORS = 10
@@ -110,7 +112,8 @@ def assess(trial: Trial, sample: Sample, now: float) -> Trial:
     if trial.verdict:
         return trial
     if sample.restarts > trial.restarts or sample.sub == "auto-restart":
-        return _bad(trial, "crashed and was restarted")
+        how = f" ({sample.result})" if sample.result in _TELLING else ""
+        return _bad(trial, f"crashed and was restarted{how}")
     if sample.active in ("failed", "inactive"):
         how = f" ({sample.result})" if sample.result not in ("", "success") else ""
         return _bad(trial, f"stopped{how}")

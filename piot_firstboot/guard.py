@@ -175,5 +175,5 @@ def words(found: Safe) -> str:
     """Say what safe mode is and how it ends."""
     return (
         f"PioT is in SAFE MODE, apps are off: {found.reason}. It ends with a new commit, "
-        "an edit of piot.conf, or: sudo piot retry"
+        "an edit of piot.conf, or: sudo piot retry APP"
     )

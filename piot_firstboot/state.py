@@ -84,8 +84,8 @@ class Failure:
     `deterministic` failures (manifest, crash, health) are final for that commit until
     `piot retry`; others (network, disk, a missing secret) are tried again from `after` on.
     `kind` is one of `causes`, `unit` the unit that failed and `lines` what it printed last,
-    `restored` what ran instead afterwards. `basis` names what the commit was judged under: another
-    basis is another question.
+    `restored` what ran instead afterwards, `switches` how often it was switched to. `basis` names
+    what the commit was judged under: another basis is another question.
     """
 
     commit: str
@@ -100,6 +100,7 @@ class Failure:
     restored: str = ""
     hint: str = ""
     basis: str = ""
+    switches: int = 0
 
     def waits(self, now: float) -> bool:
         """Tell whether the commit must not be tried now.

@@ -64,7 +64,7 @@ def as_json(system: System, apps: tuple[AppStatus, ...]) -> str:
     step, commit, target, good, subject, note, changed, ready (a commit that is staged and waits),
     until, access (host, key: why the server is trusted, the public key that was made here),
     hold (null, or reason and since), bad (commit, reason, deterministic, at, tries, after,
-    kind, unit, lines, restored, hint), units (name, active, sub, restarts).
+    kind, unit, lines, restored, hint, switches), units (name, active, sub, restarts).
     """
     rows = [
         {

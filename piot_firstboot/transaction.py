@@ -127,7 +127,7 @@ def _go_live(
     """Switch to the target and judge it; commit, or roll back."""
     app, began = record.app, time.time()
     try:
-        guard.begin(system, app, record.target)
+        diskspace.insist(system, lambda: guard.begin(system, app, record.target))
         record = _step(system, record, "switched")
         _try(system, record, declared, items)
         gate.compare(system, record, began)
@@ -217,7 +217,7 @@ def roll_back(system: System, record: Record, origin: Source) -> Outcome:
         apply(system, f"app.{app}", (), say=say)
         what = "there is no earlier release to go back to"
         note = f"{left[:12]} stopped; {what}"
-    guard.follow(system, app, back)
+    diskspace.insist(system, lambda: guard.follow(system, app, back))
     record = verdict.after_rollback(system, record.amended(left, restored=what), origin)
     record = _step(system, replace(record, target="", resumes=0, note=note), "rolled-back")
     release.prune(system, app, record.kept)

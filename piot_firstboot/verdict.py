@@ -27,7 +27,9 @@ def refused(system: System, record: Record, error: Exception, *, final: bool) ->
     """
     cause = causes.before_switch(error, final=final)
     hint = (error.hint if isinstance(error, ApplyError) else "") or cause.hint
-    return _failed(record, str(error), cause, hint=hint, basis=basis(system, refused=True))
+    known = record.failure(record.target)
+    about = {"hint": hint, "switches": known.switches if known else 0}
+    return _failed(record, str(error), cause, basis=basis(system, refused=True), **about)
 
 
 def failed(
@@ -46,9 +48,10 @@ def failed(
         # Until it is known whether the way comes back with the release before.
         cause = causes.Cause(_ROUTE, False, "is the server up? does the app touch the network?")
     known = record.failure(record.target)
-    if known and known.tries + 1 >= causes.MOST_SWITCHES:
+    switches = 1 + (known.switches if known else 0)
+    if switches >= causes.MOST_SWITCHES:
         cause = causes.Cause(cause.kind, True, cause.hint)
-    about = {"hint": cause.hint, "basis": basis(system)}
+    about = {"hint": cause.hint, "basis": basis(system), "switches": switches}
     return _failed(record, str(error), cause, unit=unit, lines=lines, **about)
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from piot_firstboot import bootguard, cli, gate, guard, idle, state
+from piot_firstboot import bootguard, cli, firstboot, gate, guard, idle, state
 from tests.kit.apptree import FILES, Device
 
 WEB = f"{guard.OFF}/piot-garden-web"
@@ -158,3 +158,21 @@ def test_apps_are_counted_each_for_itself(device: Device, boot: Callable[[Device
         "gone": None,
         "garden": guard.Count(device.repo.head(), 1, "boot 1"),
     }
+
+
+def test_an_edit_that_is_applied_ends_safe_mode(device: Device) -> None:
+    conf = "/boot/firmware/piot.conf"
+    device.system.write("/etc/os-release", b"ID=debian\nVERSION_CODENAME=trixie\n")
+    text = f"[app.garden]\nrepo = {device.repo.url}\npoll = off\n"
+    device.system.write(conf, text.encode())
+    # What an account needs a running machine for is there already.
+    device.system.write("/etc/passwd", b"piot-garden:x:990:990::/var/lib/piot-garden:/bin/false\n")
+    device.system.write("/etc/group", b"piot-garden:x:990:\n")
+    assert firstboot.converge(device.system).ok
+    guard.enter(device.system, "garden: 6 boots in a row")
+    assert firstboot.converge(device.system).ok
+    assert guard.safe(device.system), "the same file says nothing new"
+    device.system.write(conf, f"# edited\n{text}".encode())
+    assert firstboot.converge(device.system).ok
+    assert guard.safe(device.system) is None
+    assert not device.system.exists(WEB)

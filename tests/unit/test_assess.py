@@ -39,6 +39,11 @@ def test_waiting_for_its_restart_is_bad_at_once() -> None:
     assert assess(TRIAL, Sample("activating", "auto-restart", "exit-code", 0, None), 1).verdict
 
 
+def test_a_crash_that_systemd_can_name() -> None:
+    killed = Sample("activating", "auto-restart", "oom-kill", 1, None)
+    assert assess(TRIAL, killed, 1).why == "crashed and was restarted (oom-kill)"
+
+
 def test_failed_names_the_result() -> None:
     bad = assess(TRIAL, Sample("failed", "failed", "exit-code", 0, None), 1)
     assert bad.why == "stopped (exit-code)"
