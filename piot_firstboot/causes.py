@@ -71,7 +71,7 @@ _TABLE: tuple[tuple[str, frozenset[int], str, str], ...] = (
         "DNS",
         frozenset(),
         r"Could not resolve|name resolution|Name or service not known|failure resolving|"
-        r"getaddrinfo",
+        r"getaddrinfo|EAI_AGAIN|ENOTFOUND",
         "is there a network, and DNS? see `resolvectl` or /etc/resolv.conf",
     ),
     (
@@ -88,7 +88,9 @@ _TABLE: tuple[tuple[str, frozenset[int], str, str], ...] = (
         ),
         r"Failed to connect|Couldn't connect|Connection (timed out|refused|reset|closed)|"
         r"Network is unreachable|No route to host|too slow|hung up|early EOF|RPC failed|"
-        r"unexpected disconnect|invalid index-pack|Failed to fetch|Read timed out|ECONNRE",
+        r"unexpected disconnect|invalid index-pack|Failed to fetch|Read timed out|"
+        r"ECONNRE(SET|FUSED)|ETIMEDOUT|EHOSTUNREACH|ENETUNREACH|(NewConnection|ReadTimeout|ConnectTimeout)Error|"
+        r"Retrying \(Retry\(",
         "is the server up, and reachable from here?",
     ),
 )
@@ -117,6 +119,11 @@ def after_switch(error: Exception, lines: tuple[str, ...] = (), *, limited: bool
     if isinstance(error, OSError):
         return cause or Cause("device", False)
     return Cause("health", True)
+
+
+def passing(words: str) -> bool:
+    """Tell whether what a program printed names something that passes, and no fault of a commit."""
+    return any(re.search(signs, words) for _, _, signs, _ in _TABLE)
 
 
 def _named(error: Exception, words: str) -> Cause | None:

@@ -7,12 +7,11 @@ the rest of the app's directory (mirror, record, other releases) nothing is seen
 
 from __future__ import annotations
 
-import re
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
-from piot_firstboot import journal
+from piot_firstboot import causes, journal
 from piot_firstboot.errors import Lacking, Unfit
 from piot_firstboot.notify import allow, progress
 from piot_firstboot.render.sandbox import SANDBOX
@@ -35,15 +34,6 @@ _BACKSEAT = (
     ("Nice", "10"),
     ("IOSchedulingClass", "best-effort"),
     ("IOSchedulingPriority", "7"),
-)
-
-# What programs print when not the commit but its surroundings are at fault.
-_PASSING = re.compile(
-    r"Temporary failure in name resolution|Could not resolve|Name or service not known|EAI_AGAIN"
-    r"|ENOTFOUND|ECONNRE(SET|FUSED)|ETIMEDOUT|EHOSTUNREACH|ENETUNREACH"
-    r"|Connection (refused|reset|timed out)|Network is unreachable|No route to host"
-    r"|NewConnectionError|ReadTimeoutError|ConnectTimeoutError|Retrying \(Retry\("
-    r"|No space left on device|ENOSPC|Disk quota exceeded|certificate is not yet valid"
 )
 
 
@@ -147,7 +137,7 @@ def _fail(task: Task, result: Result, took: float) -> None:
     if took >= task.limit:
         raise Unfit(f"{task.title} took longer than {task.limit / 60:.0f} min{last}", hint)
     words = f"{task.title} failed with status {result.code}{last}"
-    raise (Lacking if _PASSING.search(result.out) else Unfit)(words, hint)
+    raise (Lacking if causes.passing(result.out) else Unfit)(words, hint)
 
 
 def running(task: Task, words: Sequence[str]) -> Task:

@@ -28,7 +28,7 @@ def refused(system: System, record: Record, error: Exception, *, final: bool) ->
     cause = causes.before_switch(error, final=final)
     hint = (error.hint if isinstance(error, ApplyError) else "") or cause.hint
     known = record.failure(record.target)
-    about = {"hint": hint, "switches": known.switches if known else 0}
+    about: dict[str, Any] = {"hint": hint, "switches": known.switches if known else 0}
     return _failed(record, str(error), cause, basis=basis(system, refused=True), **about)
 
 
@@ -51,7 +51,7 @@ def failed(
     switches = 1 + (known.switches if known else 0)
     if switches >= causes.MOST_SWITCHES:
         cause = causes.Cause(cause.kind, True, cause.hint)
-    about = {"hint": cause.hint, "basis": basis(system), "switches": switches}
+    about: dict[str, Any] = {"hint": cause.hint, "basis": basis(system), "switches": switches}
     return _failed(record, str(error), cause, unit=unit, lines=lines, **about)
 
 

@@ -38,6 +38,9 @@ SURROUNDINGS = {
     "fetch-pack: unexpected disconnect while reading sideband packet": "network",
     "error: RPC failed; curl 56 GnuTLS recv error (-9)": "network",
     "ssh: connect to host git.test port 22: Connection refused": "network",
+    "npm ERR! code ECONNRESET": "network",
+    "WARNING: Retrying (Retry(total=4, connect=None)) after connection broken": "network",
+    "npm ERR! getaddrinfo EAI_AGAIN registry.test": "DNS",
     "E: Failed to fetch http://deb.debian.org/x  404  Not Found": "network",
 }
 
@@ -99,3 +102,8 @@ def test_out_of_memory_counts_against_a_service_with_a_limit_of_its_own() -> Non
     killed = ApplyError("web: stopped (oom-kill)")
     assert causes.after_switch(killed).kind == "memory"
     assert causes.after_switch(killed, limited=True) == causes.Cause("health", True)
+
+
+def test_a_build_is_judged_by_the_same_table() -> None:
+    assert causes.passing("npm ERR! code ENOSPC\nmake: *** [all] Error 1")
+    assert not causes.passing("SyntaxError: invalid syntax\nmake: *** [all] Error 1")
