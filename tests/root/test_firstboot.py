@@ -5,9 +5,12 @@ from __future__ import annotations
 import json
 import os
 import re
+import time
 from pathlib import Path
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from piot_firstboot import firstboot, idle
 from piot_firstboot.describe import describe
@@ -16,6 +19,7 @@ from piot_firstboot.system import System
 from tests.kit.fake_command import fake_command
 from tests.kit.small import Tree
 from tests.kit.tree import texts
+from tests.unit.test_config import CONFS
 
 KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIP60Jb5IUMtw4XyjIaeW+nxoJyu2oD9i59eaaXTy6QIa ada@laptop"
 CONF = f"""\
@@ -247,3 +251,23 @@ def test_a_name_that_cannot_be_made_keeps_back_no_job(tree: Tree) -> None:
     report = firstboot.converge(tree.system)
     assert not report.ok and "does not tell its model" in report.headline
     assert tree.system.exists("/etc/systemd/system/piot-device-ping.timer")
+
+
+@pytest.fixture(scope="module")
+def fuzzed(tmp_path_factory: pytest.TempPathFactory) -> Tree:
+    """Make a tree that is planned for and never changed."""
+    made = Tree(tmp_path_factory.mktemp("fuzzed"))
+    made.system.write("/usr/sbin/NetworkManager", b"", 0o755)
+    return made
+
+
+@settings(max_examples=150, deadline=None)
+@given(data=st.binary(max_size=300) | CONFS)
+def test_any_bytes_are_planned_for_or_refused(fuzzed: Tree, data: bytes) -> None:
+    """The whole way to a plan: never a traceback, never a hang, and always something to read."""
+    (fuzzed.root / "boot/firmware/piot.conf").write_bytes(data)
+    start = time.monotonic()
+    report, changes = firstboot.plan(fuzzed.system)
+    assert time.monotonic() - start < 5
+    assert report.ok or report.problems or "cannot be applied" in report.text()
+    "\n".join([report.text(), report.json(), *map(describe, changes)]).encode()

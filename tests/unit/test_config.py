@@ -145,11 +145,12 @@ _WORDS = st.sampled_from(
         "\x0b", "\u2028", "\x00",
     ]
 )  # fmt: skip
-_CONF = st.lists(_WORDS | st.text(max_size=8), max_size=40).map(lambda words: "".join(words))
+_TEXTS = st.lists(_WORDS | st.text(max_size=8), max_size=40).map(lambda words: "".join(words))
+CONFS = _TEXTS.map(lambda text: text.encode("utf-8", "replace"))
 
 
 @settings(max_examples=400, deadline=None)
-@given(st.binary(max_size=200) | _CONF.map(lambda text: text.encode("utf-8", "replace")))
+@given(st.binary(max_size=200) | CONFS)
 @example(b"\xff\xfe\x00")
 @example(b"\xfe\xff\xd8\x00")
 @example(b"[device]\nhostname=\xed\xa0\x80")
