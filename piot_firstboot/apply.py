@@ -69,7 +69,8 @@ def mark(system: System, scope: str, paths: Iterable[str]) -> None:
 
 def recorded(system: System, scope: str, kind: str = "") -> tuple[str, ...]:
     """Read the ownership record of a scope, or the names of one kind in it."""
-    text = (system.read(f"{OWNED}/{scope}") or b"").decode()
+    # A worn card may have damaged it: what is no path of PioT's is never found, and so not removed.
+    text = (system.read(f"{OWNED}/{scope}") or b"").decode("utf-8", "replace")
     lines = tuple(line for line in text.splitlines() if line)
     if not kind:
         return lines

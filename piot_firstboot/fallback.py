@@ -9,7 +9,6 @@ Between two openings the radio belongs to the networks that are known: it cannot
 
 from __future__ import annotations
 
-import json
 import secrets
 import signal
 import time
@@ -29,6 +28,7 @@ from piot_firstboot import (
     page,
     portal,
     profiles,
+    records,
     report,
     trial,
     vault,
@@ -59,10 +59,9 @@ def tick(system: System) -> None:
     if not system.live:
         raise ApplyError("there is no radio in a tree", "piot fallback --page-only --root DIR")
     root = system.root.rstrip("/")
-    data = system.read(SETTINGS)
-    settings = json.loads(data) if data else {}
+    settings = records.values(system.read(SETTINGS), SCHEMA)
     due = idle.fallback_due(root)
-    if settings.get("schema") != SCHEMA:
+    if "after" not in settings:
         accesspoint.close(system)
         progress("piot.conf has no [fallback]")
     elif accesspoint.connected(system):

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import json
-
+from piot_firstboot import records
 from piot_firstboot.fleet import Device
 from piot_firstboot.render.device import SAID
 from piot_firstboot.system import System
@@ -14,7 +13,7 @@ ALL = frozenset(("cpu", "memory"))
 
 def device(system: System) -> Device:
     """Return what tells this device from others: its name and model, and what piot.conf says."""
-    said = json.loads(system.read(SAID) or b"{}")
+    said = records.values(system.read(SAID))
     return Device(
         host=_text(system, "/etc/hostname"),
         model=_text(system, "/proc/device-tree/model"),

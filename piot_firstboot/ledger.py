@@ -12,6 +12,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 from typing import Literal
 
+from piot_firstboot import records
 from piot_firstboot.plan import Change, Part
 from piot_firstboot.system import System
 
@@ -79,12 +80,16 @@ class Ledger:
 
 
 def load(system: System) -> Ledger:
-    """Read the ledger; an empty one where there is none, or one of another version."""
-    data = system.read(PATH)
-    values = json.loads(data) if data else {}
-    if values.get("schema") != SCHEMA:
+    """Read the ledger; an empty one where there is none that can be read.
+
+    Then all of piot.conf is looked at again, and nothing is lost by that.
+    """
+    values = records.values(system.read(PATH), SCHEMA)
+    try:
+        rows = {scope: Row(**row) for scope, row in values["parts"].items()}
+        return Ledger(bytes.fromhex(values["salt"]).hex(), rows)
+    except (KeyError, TypeError, ValueError, AttributeError):
         return Ledger(secrets.token_hex(16), {})
-    return Ledger(values["salt"], {scope: Row(**row) for scope, row in values["parts"].items()})
 
 
 def save(system: System, ledger: Ledger) -> None:

@@ -6,11 +6,10 @@ flushed. Units name that directory, so the old release stays whole while the new
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Callable, Iterable
 
-from piot_firstboot import build, fleet, host, repository, source, untouched, vault
+from piot_firstboot import build, fleet, host, records, repository, source, untouched, vault
 from piot_firstboot.errors import ApplyError
 from piot_firstboot.errors import Lacking as Lacking
 from piot_firstboot.errors import Unfit as Unfit
@@ -150,8 +149,7 @@ def hostname(system: System) -> str:
 
 def role(system: System) -> str:
     """Return the role that piot.conf gives the device, or ""."""
-    data = system.read(SAID)
-    return str(json.loads(data)["role"]) if data else ""
+    return str(records.values(system.read(SAID)).get("role", ""))
 
 
 def systemd_version(system: System) -> int:

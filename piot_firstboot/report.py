@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
-from piot_firstboot import access, clock, guard, journal, state, vault
+from piot_firstboot import access, clock, guard, journal, records, state, vault
 from piot_firstboot.config import Config
 from piot_firstboot.errors import Problem
 from piot_firstboot.redact import redact, secret_values
@@ -137,23 +137,23 @@ def log(system: System, config: Config | None = None) -> Iterator[str]:
 
 def last(system: System) -> Report | None:
     """Return the last report on piot.conf."""
-    data = system.read(REPORT)
-    values = json.loads(data) if data else {}
-    if values.get("schema") != SCHEMA:
+    values = records.values(system.read(REPORT), SCHEMA)
+    try:
+        lines = [{**row, "next_step": row["next"]} for row in values["lines"]]
+        for row in lines:
+            del row["next"]
+        return Report(
+            values["ok"],
+            values["headline"],
+            values["source"],
+            tuple(Problem(**row) for row in values["problems"]),
+            tuple(Line(**row) for row in lines),
+            tuple(values["changes"]),
+            tuple(values["notes"]),
+            values["next"],
+        )
+    except (KeyError, TypeError):
         return None
-    lines = [{**row, "next_step": row["next"]} for row in values["lines"]]
-    for row in lines:
-        del row["next"]
-    return Report(
-        values["ok"],
-        values["headline"],
-        values["source"],
-        tuple(Problem(**row) for row in values["problems"]),
-        tuple(Line(**row) for row in lines),
-        tuple(values["changes"]),
-        tuple(values["notes"]),
-        values["next"],
-    )
 
 
 def with_lines(report: Report, lines: Iterable[Line]) -> Report:

@@ -156,7 +156,8 @@ def _ask_again(system: System) -> None:
     """Let systemd start the unit again after 1, 2, 4 … 60 minutes."""
     if not (system.live and notify.in_unit()):
         return
-    tries = int(system.read(_TRIES) or b"0") + 1
+    said = system.read(_TRIES) or b""
+    tries = int(said) + 1 if said.isdigit() else 1
     system.write(_TRIES, str(tries).encode())
     wait = min(3600, 60 * 2 ** min(tries - 1, 6))
     timer = (f"--on-active={wait}", "--timer-property=AccuracySec=1s", "--collect", "--quiet")

@@ -6,7 +6,7 @@ import json
 import time
 from dataclasses import asdict, dataclass
 
-from piot_firstboot import access, guard, repository, state, verdict
+from piot_firstboot import access, guard, records, repository, state, verdict
 from piot_firstboot.apply import recorded
 from piot_firstboot.report import REPORT
 from piot_firstboot.system import System
@@ -52,9 +52,7 @@ def collect(system: System, name: str = "") -> tuple[AppStatus, ...]:
 
 def conf(system: System) -> dict[str, object]:
     """Return the last report on piot.conf, empty when there is none."""
-    data = system.read(REPORT)
-    report: dict[str, object] = json.loads(data) if data else {}
-    return report
+    return records.values(system.read(REPORT))
 
 
 def as_json(system: System, apps: tuple[AppStatus, ...]) -> str:

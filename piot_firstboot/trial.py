@@ -19,9 +19,9 @@ import json
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
-from typing import Literal
+from typing import Any, Literal
 
-from piot_firstboot import link, profiles
+from piot_firstboot import link, profiles, records
 from piot_firstboot.apply import recorded, scopes
 from piot_firstboot.link import Look, Target
 from piot_firstboot.profiles import Failure
@@ -85,8 +85,7 @@ def refused(system: System) -> Verdict | None:
 
     It lasts until other settings are tried.
     """
-    data = system.read(REFUSED)
-    return _verdict(json.loads(data)) if data else None
+    return _verdict(records.values(system.read(REFUSED), SCHEMA))
 
 
 def begin(system: System, kind: str) -> None:
@@ -123,7 +122,7 @@ def judge(system: System, say: Say, targets: Sequence[Target] = ()) -> Verdict |
     with system.lock(_LOCK):
         record = _load(system)
         if record is None:
-            _tidy(system)
+            _close(system, keep_refusal=True)
             return None
         if record.step == "reverting":
             return _revert(system, record, say)
@@ -244,21 +243,24 @@ def _resumed(system: System, record: _Record) -> _Record | None:
 
 
 def _load(system: System) -> _Record | None:
-    """Read the record of the open trial; one of another version is none."""
-    data = system.read(RECORD)
-    values = json.loads(data) if data else {}
-    if values.pop("schema", None) != SCHEMA:
-        return None
-    verdict = values.pop("verdict")
-    return _Record(**values, verdict=_verdict(verdict) if verdict else None)
-
-
-def _verdict(values: dict[str, object]) -> Verdict:
-    """Make a verdict of what was written of it."""
+    """Read the record of the open trial; one of another version, or damaged, is none."""
+    values = records.values(system.read(RECORD), SCHEMA)
     values.pop("schema", None)
-    details = values.pop("details")
-    assert isinstance(details, list)
-    return Verdict(**values, details=tuple(details))  # type: ignore[arg-type]
+    try:
+        return _Record(**{**values, "verdict": _verdict(values.pop("verdict", None))})
+    except TypeError:
+        return None
+
+
+def _verdict(values: dict[str, Any] | None) -> Verdict | None:
+    """Make a verdict of what was written of it, if anything was."""
+    if not values:
+        return None
+    given = {name: value for name, value in values.items() if name != "schema"}
+    try:
+        return Verdict(**{**given, "details": tuple(given.get("details", ()))})
+    except TypeError:
+        return None
 
 
 def _save(system: System, record: _Record) -> _Record:

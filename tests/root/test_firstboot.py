@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from piot_firstboot import firstboot, idle
+from piot_firstboot import firstboot, idle, trial
 from piot_firstboot.describe import describe
 from piot_firstboot.errors import ApplyError
 from piot_firstboot.system import System
@@ -271,3 +271,25 @@ def test_any_bytes_are_planned_for_or_refused(fuzzed: Tree, data: bytes) -> None
     assert time.monotonic() - start < 5
     assert report.ok or report.problems or "cannot be applied" in report.text()
     "\n".join([report.text(), report.json(), *map(describe, changes)]).encode()
+
+
+@pytest.mark.parametrize("damage", [b"", b"{", b"\xff\xfe\0", b"[]", b'{"schema": 1}', b"\0" * 99])
+def test_what_a_worn_card_damaged_is_found_out_again(tree: Tree, damage: bytes) -> None:
+    """No file of PioT's own can keep a device from being set up."""
+    tree.system.write("/usr/sbin/NetworkManager", b"", 0o755)
+    tree.conf(f"{CONF}[wifi]\nssid = x\ncountry = DE\n")
+    assert firstboot.converge(tree.system).ok
+    made = [path for path in (tree.root / "var/lib/piot").rglob("*") if path.is_file()]
+    made = [path for path in made if path.parent.name not in ("secrets", "garden")]
+    # What only a running device has.
+    ledger, network = tree.root / "var/lib/piot/sections.json", tree.root / "var/lib/piot/network"
+    network.mkdir(exist_ok=True)
+    for path in (*made, ledger, network / "trial.json", network / "refused.json"):
+        path.write_bytes(damage)
+    tree.conf(f"{CONF.replace('= garden', '= other', 1)}[wifi]\nssid = y\ncountry = DE\n")
+    assert firstboot.plan(tree.system)[0].ok
+    assert firstboot.converge(tree.system).ok
+    assert tree.read("etc/hostname") == "other\n"
+    assert "ssid=y" in tree.read("etc/NetworkManager/system-connections/piot-wifi.nmconnection")
+    assert trial.refused(tree.system) is None
+    assert trial.judge(tree.system, print) is None and not trial.is_open(tree.system)
