@@ -17,18 +17,18 @@ from tests.kit.machine import Machine
 # Where the machines of a test are kept, so that a failure can be explained by their journals.
 MACHINES = pytest.StashKey[list[Machine]]()
 
-# What tests found out by counting or measuring, shown at the end of the run.
-FOUND = pytest.StashKey[list[str]]()
-
 TESTS = Path(__file__).parent
-SLOW = ("machine", "deb", "slow")
-ORDER = ("unit", "cases", "root", "deb", "machine")
+SLOW = ("machine", "deb", "vm", "slow")
+ORDER = ("unit", "cases", "root", "vm", "deb", "machine")
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     """Add --release and --quick."""
     parser.addoption("--release", action="append", choices=roots.RELEASES, help="default: both")
     parser.addoption("--quick", action="store_true", help="leave out machines and the package")
+    parser.addoption("--long", action="store_true", help="all, where the rule is a sample")
+    parser.addoption("--cuts", type=int, help="how often tests/vm cuts the power; 3, or 30 if long")
+    parser.addoption("--seed", type=int, help="when it does: the seed that a former run printed")
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -48,12 +48,13 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     """Mark what boots machines or builds the package, skip what cannot; put quick tests first."""
     items.sort(key=lambda item: ORDER.index(_folder(item)) if _folder(item) in ORDER else 0)
     for item in items:
-        if _folder(item) in ("deb", "machine"):
+        if _folder(item) in ("deb", "machine", "vm"):
             item.add_marker(_folder(item))
         # Workers share out files; of a machine that lives through a file, each release is one.
         item.add_marker(pytest.mark.xdist_group(_group(item)))
         # Continuous integration must fail rather than pass for want of a machine.
-        if item.get_closest_marker("machine") and not _can_boot() and "CI" not in os.environ:
+        boots = any(map(item.get_closest_marker, ("machine", "vm")))
+        if boots and not _can_boot() and "CI" not in os.environ:
             item.add_marker(pytest.mark.skip(reason="needs root, systemd-nspawn and mmdebstrap"))
     left_out = [item for item in items if not _wanted(config, item)]
     if left_out:
@@ -115,16 +116,20 @@ def local_git(tmp_path: Path) -> Iterator[GitServer]:
 
 
 @pytest.fixture
-def tell(pytestconfig: pytest.Config) -> Callable[[str], None]:
+def tell(request: pytest.FixtureRequest) -> Callable[[str], None]:
     """Return what shows a line at the end of the run: a number that the test found out."""
-    return pytestconfig.stash.setdefault(FOUND, []).append
+    return lambda line: request.node.user_properties.append(("found out", line))
 
 
-def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> None:
+def pytest_terminal_summary(terminalreporter: Any) -> None:
     """Show what the tests found out."""
-    if found := config.stash.get(FOUND, []):
+    stats = terminalreporter.stats
+    reports = [*stats.get("passed", []), *stats.get("failed", [])]
+    notes = [note for report in reports for note in report.user_properties]
+    told = [text for key, text in notes if key == "found out"]
+    if told:
         terminalreporter.section("found out")
-        for line in found:
+        for line in dict.fromkeys(told):
             terminalreporter.write_line(line)
 
 

@@ -9,6 +9,7 @@ what is part of it; /run, and with it all this, is gone after a reboot.
 from __future__ import annotations
 
 import json
+import os
 import re
 import shutil
 from collections.abc import Callable, Mapping, Sequence
@@ -25,6 +26,7 @@ Played = Callable[[System, list[str], bytes], Result]
 UNITS = "etc/systemd/system"
 BROKEN = "BROKEN"  # services of a release with a file of this name do not stay up
 _STATE = "run/systemd.json"
+_replace = os.replace  # the real one: PID 1 is not what is stopped
 
 
 @dataclass(slots=True)
@@ -55,7 +57,9 @@ class Manager:
         }
         path = self.root / _STATE
         path.parent.mkdir(exist_ok=True)
-        path.write_text(json.dumps(values, indent=1, sort_keys=True))
+        part = path.with_suffix(".part")
+        part.write_text(json.dumps(values, indent=1, sort_keys=True))
+        _replace(part, path)
 
     # -- what systemctl asks for --------------------------------------------------------------
 

@@ -5,7 +5,7 @@ import json
 import shutil
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from hashlib import sha256
 from pathlib import Path
@@ -122,7 +122,7 @@ def lintian(package: Path) -> str:
         return run(tree, script)
 
 
-def machine_root(release: str, package: Path) -> roots.Root:
+def machine_root(release: str, package: Path, layer: Sequence[str] = ()) -> roots.Root:
     """Return the root of a release with a deb installed, cached by the deb's content."""
 
     def install(tree: Path) -> None:
@@ -132,7 +132,7 @@ def machine_root(release: str, package: Path) -> roots.Root:
         (tree / "var/tmp" / package.name).unlink()
 
     return roots.derive(
-        roots.base(release), f"piot-{sha256(package.read_bytes()).hexdigest()[:12]}", install
+        roots.base(release, layer), f"piot-{sha256(package.read_bytes()).hexdigest()[:12]}", install
     )
 
 
