@@ -33,8 +33,9 @@ ENVIRONMENT = {
     # bundle named.
     "GIT_SSL_CAINFO": "/etc/ssl/certs/ca-certificates.crt",
     "GIT_SSL_CAPATH": "",
-    # Less than 1,000 bytes a second for a minute is a dead line, not a slow one.
-    "GIT_HTTP_LOW_SPEED_LIMIT": "1000",
+    # Less than 200 bytes a second for a minute is a dead line, not a slow one. A fetch cannot be
+    # resumed, so a line that is cut off for being slow would never bring anything.
+    "GIT_HTTP_LOW_SPEED_LIMIT": "200",
     "GIT_HTTP_LOW_SPEED_TIME": "60",
 }
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from piot_firstboot import access, git
+from piot_firstboot import access, git, mirror
 from piot_firstboot.errors import Lacking
 from piot_firstboot.state import Source
 from piot_firstboot.system import System
@@ -40,6 +40,22 @@ def filters(system: System, origin: Source, url: str = "") -> Iterator[Filters]:
         words = tuple(word for setting in settings for word in ("-c", setting))
         # Each is for one server; LFS asks the same one as git.
         yield Filters((*way.options, *words), dict(way.environment))
+
+
+def prune(system: System, place: str, commit: str) -> None:
+    """Keep, of the large files in a mirror, those of one commit: the next one may need them."""
+    objects = f"{place}/lfs/objects"
+    if not system.exists(objects):
+        return
+    listed = mirror.run(system, place, "lfs", "ls-files", "--long", commit)
+    if listed.code != 0:
+        return
+    kept = {line.split()[0] for line in listed.out.splitlines() if line.strip()}
+    for first in system.names(objects):
+        for second in system.names(f"{objects}/{first}"):
+            for name in system.names(f"{objects}/{first}/{second}"):
+                if name not in kept:
+                    system.remove(f"{objects}/{first}/{second}/{name}")
 
 
 def server(url: str) -> str:

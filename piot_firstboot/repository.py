@@ -74,7 +74,7 @@ def check_out(system: System, app: str, commit: str, where: str) -> None:
         _write(system, origin, commit, where)
     except mirror.Damaged:
         system.remove_tree(where)
-        _heal(system, origin, commit)
+        heal(system, origin, commit)
         _write(system, origin, commit, where)
 
 
@@ -82,6 +82,7 @@ def _write(system: System, origin: Source, commit: str, where: str) -> None:
     """Write a commit's tree, and those of its submodules into it."""
     with lfs.filters(system, origin) as more:
         tree.write(system, place(origin.name), commit, where, more)
+    lfs.prune(system, place(origin.name), commit)
     if origin.submodules:
         submodules.check_out(system, origin, commit, where)
 
@@ -93,6 +94,16 @@ def listing(system: System, app: str, commit: str) -> str:
     if result.code != 0:
         raise mirror.Damaged(f"git ls-tree: {result.reason}")
     return result.out
+
+
+def heal(system: System, origin: Source, commit: str) -> None:
+    """Fetch a commit into new mirrors, an old one being damaged; raises what `fetch` does."""
+    system.remove_tree(place(origin.name))
+    system.remove_tree(f"{folder(origin.name)}/modules")
+    tip = resolve(system, origin)
+    if tip.commit != commit:
+        tip = Tip("", commit)
+    fetch(system, origin, tip, lambda _: None)
 
 
 def describe(system: System, app: str, commit: str) -> str:
@@ -140,16 +151,6 @@ def _head(system: System, origin: Source, way: Access) -> Tip:
         return Tip(heads[0], refs[heads[0]], orders)
     hint = "push a commit, or name a branch: ref = main"
     raise Missing(f"{origin.repo} has no default branch", hint)
-
-
-def _heal(system: System, origin: Source, commit: str) -> None:
-    """Fetch a commit into new mirrors, an old one being damaged."""
-    system.remove_tree(place(origin.name))
-    system.remove_tree(f"{folder(origin.name)}/modules")
-    tip = resolve(system, origin)
-    if tip.commit != commit:
-        tip = Tip("", commit)
-    fetch(system, origin, tip, lambda _: None)
 
 
 def _no_such(ref: str) -> str:

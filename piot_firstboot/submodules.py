@@ -31,6 +31,7 @@ def check_out(system: System, origin: Source, commit: str, where: str) -> None:
             raise Unfit(f"there are more than {_MOST} submodules", "vendor what the device needs")
         with lfs.filters(system, origin, module.url) as more:
             tree.write(system, _place(origin.name, module.url), module.commit, target, more)
+        lfs.prune(system, _place(origin.name, module.url), module.commit)
     for name in system.names(_folder(origin.name)):
         if name.partition(".")[0] not in used:
             system.remove_tree(f"{_folder(origin.name)}/{name}")

@@ -39,7 +39,11 @@ def verify(system: System, origin: Source, tip: Tip, running: str, say: Say) -> 
     if origin.fast_forward_only and running not in ("", tip.commit):
         _judge_descent(system, origin, tip, running, say)
     # The names in it are judged before anything is written.
-    repository.weigh(system, origin.name, tip.commit)
+    try:
+        repository.weigh(system, origin.name, tip.commit)
+    except mirror.Damaged:
+        repository.heal(system, origin, tip.commit)
+        repository.weigh(system, origin.name, tip.commit)
 
 
 def _judge_signature(system: System, place: str, signers: tuple[str, ...], commit: str) -> None:

@@ -115,6 +115,7 @@ def test_a_key_made_on_the_device_is_shown_until_the_repository_has_it(pi: Pi) -
     assert pi.status("made")["commit"] == pi.repos["made"].head()
     assert "(seen at the first contact, 20" in pi.status("made")["access"]["host"]
     assert "is trusted from now on" not in said
+    assert "host: ED25519 SHA256:" in pi.report() and "(seen at the first contact" in pi.report()
 
 
 def test_a_token_opens_a_repository_over_https(pi: Pi) -> None:

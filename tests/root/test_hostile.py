@@ -280,7 +280,7 @@ def test_a_server_that_serves_a_page(served: Served) -> None:
 def test_a_server_that_sends_elsewhere(served: Served, to: str) -> None:
     device, server = served
     server.behave(redirect=to)
-    unreachable(device, device.origin.repo)
+    unreachable(device, device.origin.repo, "the server sends on to another place")
 
 
 @pytest.mark.parametrize("cut", [1, 100, 3000])
@@ -295,6 +295,13 @@ def test_a_server_that_dies_in_the_middle(served: Served, cut: int) -> None:
     server.behave()
     device.system.remove_tree("/release")
     assert "big" in device.check_out()
+
+
+@pytest.mark.parametrize("cut", [1, 40])
+def test_a_server_that_dies_while_it_lists_its_refs(served: Served, cut: int) -> None:
+    device, server = served
+    server.behave(cut=cut)
+    unreachable(device, device.origin.repo)
 
 
 def test_a_server_at_a_kilobyte_a_second(served: Served) -> None:

@@ -302,6 +302,21 @@ def test_every_damage_heals_by_itself(device: Device, what: str, news: bool) -> 
     assert not (device.root / f"{MIRROR}.new").exists()
 
 
+@pytest.mark.parametrize("part", range(12))
+def test_a_flipped_bit_anywhere_in_a_pack_heals(device: Device, part: int) -> None:
+    device.repo.commit({f"dir{n}/file": str(n) * 30 for n in range(5)}, "second")
+    wanted = device.check_out()
+    pack = _pack(device.root / MIRROR)
+    pack.chmod(0o644)
+    data = bytearray(pack.read_bytes())
+    data[(len(data) - 1) * part // 11] ^= 0x10
+    pack.write_bytes(bytes(data))
+    assert device.check_out() == wanted
+    # A number in its head that nothing reads may stay wrong.
+    if part:
+        device.git("fsck", "--full")
+
+
 def test_a_mirror_keeps_few_packs(device: Device) -> None:
     most = 0
     for number in range(25):

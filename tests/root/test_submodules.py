@@ -12,7 +12,7 @@ from piot_firstboot import git, gitmodules, submodules, vault
 from piot_firstboot.errors import Lacking, Missing, Unfit, Unreachable
 from tests.kit.git_repo import Repo
 from tests.kit.gitserver import GitServer
-from tests.kit.origin import Device
+from tests.kit.origin import MIRROR, Device
 
 INNER = '[submodule "inner/deep"]\n\tpath = inner/deep\n\turl = ../deep.git\n'
 
@@ -177,6 +177,21 @@ def test_large_files_come_from_the_repository_s_own_server(
     assert (device.root / "release/big.bin").read_bytes() == LARGE
     device.ask(lfs=False)
     assert device.check_out()["big.bin"] == POINTER
+
+
+def test_large_files_of_former_commits_do_not_pile_up(device: Device, server: GitServer) -> None:
+    device.ask(lfs=True, submodules=False)
+    store(server)
+    device.repo.commit(TRACKED, "large")
+    device.check_out()
+    kept = device.root / MIRROR / "lfs/objects"
+    assert [path.name for path in kept.rglob("*") if path.is_file()] == [OID]
+    device.check_out()
+    small = hashlib.sha256(b"x").hexdigest()
+    (server.folder / "lfs" / small).write_bytes(b"x")
+    device.repo.commit({"big.bin": POINTER.replace(OID, small).replace("10240", "1")}, "small")
+    assert device.check_out()["big.bin"] == "x"
+    assert [path.name for path in kept.rglob("*") if path.is_file()] == [small]
 
 
 def test_a_large_file_that_was_not_pushed(device: Device) -> None:
