@@ -22,7 +22,7 @@ from piot_firstboot import (
     verdict,
     wake,
 )
-from piot_firstboot.errors import ApplyError
+from piot_firstboot.errors import ApplyError, Refused
 from piot_firstboot.system import System
 from piot_firstboot.transaction import Outcome, advance, reconcile, recover, roll_back
 
@@ -181,7 +181,7 @@ def _ask(system: System, origin: state.Source) -> repository.Tip:
         try:
             tip = repository.resolve(system, origin)
         except repository.Unreachable as error:
-            if waits:
+            if waits and not isinstance(error, Refused):
                 notify.progress(f"waiting for the network: {error}")
                 time.sleep(waits.pop(0))
                 continue

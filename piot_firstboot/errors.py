@@ -87,6 +87,10 @@ class Unreachable(ApplyError):
     later = True
 
 
+class Refused(Unreachable):
+    """The remote answers, and does not let the device in: no network to wait for."""
+
+
 class Missing(ApplyError):
     """The remote answers, but has no such ref."""
 

@@ -37,6 +37,10 @@ _LONGER = {
 }
 # A look at each object that comes, before it is stored; git-fsck(1) explains the words.
 _BAD_OBJECT = re.compile(r"^(?:error|fatal): (?:error in )?object [0-9a-f]+: (\w+): (.*)$", re.M)
+_REFUSED = (
+    r"Permission denied \(publickey|Host key verification failed|Authentication failed|"
+    r"could not read Username|error: 40[134]"
+)
 _WITHHELD = r"not our ref|unadvertised object|remote ref does not|no such remote ref"
 
 
@@ -65,6 +69,11 @@ def bad_object(printed: str) -> str:
 def withheld(printed: str) -> bool:
     """Tell whether a server does not give out a commit because no ref points at it."""
     return re.search(_WITHHELD, printed) is not None
+
+
+def refused(printed: str) -> bool:
+    """Tell whether the server answered, and did not let the device in."""
+    return re.search(_REFUSED, printed) is not None
 
 
 def host_key(printed: str) -> str:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from piot_firstboot import access, deploykey, git, gitwords, tls
 from piot_firstboot.access import Access
-from piot_firstboot.errors import Unfit, Unreachable
+from piot_firstboot.errors import Refused, Unfit, Unreachable
 from piot_firstboot.state import Source
 from piot_firstboot.system import Result, System
 
@@ -14,7 +14,7 @@ _ABSENT = "look at `repo`; is the medium plugged in and mounted? see `findmnt`"
 
 
 def reachable(system: System, origin: Source, way: Access, result: Result) -> None:
-    """Raise Unreachable with git's own words and a hint when git failed; Unfit for bad objects."""
+    """Raise Unreachable or Refused with git's own words when git failed; Unfit for bad objects."""
     if result.code == 0:
         return
     said = result.err
@@ -36,7 +36,8 @@ def reachable(system: System, origin: Source, way: Access, result: Result) -> No
         reason = f"{reason}: {tls.judge(way.url)}".removesuffix(": ")
     elif "could not read Username" in said and origin.token:
         hint = "the token is for the server that `repo` names, and for no other"
-    raise Unreachable(f"{way.url}: {reason}", hint)
+    kind = Refused if gitwords.refused(said) else Unreachable
+    raise kind(f"{way.url}: {reason}", hint)
 
 
 def path(url: str) -> str:
