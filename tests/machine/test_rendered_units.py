@@ -7,6 +7,7 @@ import shlex
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 from piot_firstboot.items import File, Item, Symlink
 from piot_firstboot.manifest import parse
@@ -44,8 +45,18 @@ echo capabilities $(grep CapEff /proc/self/status | cut -f 2)
 """
 
 
-def put(pi: Machine, manifest: str | bytes) -> tuple[Item, ...]:
-    """Install the units of a manifest, and programs for them, without PioT."""
+def put(
+    pi: Machine,
+    manifest: str | bytes,
+    files: dict[str, str] | None = None,
+    plain: tuple[str, ...] = ("KEY",),
+    **facts: Any,
+) -> tuple[Item, ...]:
+    """Install the units of a manifest, and programs for them, without PioT.
+
+    `files` are those of the release that an env_file may be; `plain` names secrets that are not
+    sealed.
+    """
     data = manifest.encode() if isinstance(manifest, str) else manifest
     release = Release(
         app="app",
@@ -54,7 +65,9 @@ def put(pi: Machine, manifest: str | bytes) -> tuple[Item, ...]:
         hostname="pi",
         systemd=SYSTEMD[pi.release],
         resolve=lambda word, directory: f"{RELEASE}/{word.removeprefix('./')}",
-        plain=frozenset({"KEY"}),
+        read=lambda path: (files or {})[path].encode(),
+        plain=frozenset(plain),
+        **facts,
     )
     items = render_app(parse(data), release)
     for item in items:
