@@ -187,7 +187,8 @@ class Fleet:
 class Manifest:
     """One app. `secrets` is every secret that the device must have, those of units included.
 
-    `source` is the file that declares it, from the top of the repository.
+    `source` is the file that declares it, from the top of the repository. `advertised` names the
+    services with a port, whichever devices they are for.
     """
 
     name: str
@@ -202,6 +203,7 @@ class Manifest:
     health: JournalRule | None = None
     fleet: Fleet = field(default_factory=Fleet)
     source: str = ".piot.yaml"
+    advertised: tuple[str, ...] = ()
 
     @property
     def units(self) -> tuple[Service | Job, ...]:

@@ -95,6 +95,7 @@ def _manifest(reading: Reading) -> Manifest | None:
         health=appblocks.journal(reader, rule) if rule else None,
         fleet=appblocks.fleet(reader, top),
         source=reading.source,
+        advertised=tuple(service.name for service in made[0] if service.port),
     )
     references.judge(reader, top)
     return None if reading.problems else manifest

@@ -9,7 +9,17 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterable
 
-from piot_firstboot import build, fleet, host, records, repository, source, untouched, vault
+from piot_firstboot import (
+    build,
+    fleet,
+    host,
+    neighbours,
+    records,
+    repository,
+    source,
+    untouched,
+    vault,
+)
 from piot_firstboot.errors import ApplyError
 from piot_firstboot.errors import Lacking as Lacking
 from piot_firstboot.errors import Unfit as Unfit
@@ -102,6 +112,7 @@ def render(
         groups=host.groups(system),
         controllers=host.controllers(system),
     )
+    neighbours.note(system, app, declared)
     for notice in notices(declared, release):
         warn(f"{app}: {notice.message}" + (f" ({notice.hint})" if notice.hint else ""))
     items = render_app(declared, release, source=declared.source, run_commit_jobs=run_commit_jobs)

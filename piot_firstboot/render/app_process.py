@@ -20,7 +20,7 @@ _PRIVILEGED_PORTS = 1024
 
 def peers_file(app: str) -> str:
     """Return the file of PIOT_PEER_… variables, which lists what other devices advertise."""
-    return f"/run/piot/peers/{app}"
+    return f"/var/lib/piot/apps/{app}/peers"
 
 
 def add_process(context: Context, file: UnitFile, unit: Service | Job, name: str = "") -> None:
@@ -42,7 +42,7 @@ def add_process(context: Context, file: UnitFile, unit: Service | Job, name: str
     file.add("Service", "RuntimeDirectoryPreserve", "yes")
     for variable, value in _environment(context, unit, place):
         file.add("Service", "Environment", assignment(variable, value))
-    if any(service.port for service in context.manifest.services):
+    if context.manifest.advertised:
         # Who else is there changes without a deploy, so it is no part of the unit's own text.
         file.add("Service", "EnvironmentFile", f"-{peers_file(release.app)}")
     for secret in unit.secrets:

@@ -160,7 +160,7 @@ while :; do sleep 0.2; done
 def test_ports_limits_peers_reload_and_pings(machine: Machines) -> None:
     """Capabilities, the limit of a kernel without controllers, what others advertise, signals."""
     pi = machine().boot()
-    pi.write("/run/piot/peers/app", "PIOT_PEER_WEB=pi-2.local:80,[fe80::1]:80\n")
+    pi.write("/var/lib/piot/apps/app/peers", "PIOT_PEER_WEB=pi-2.local:80,[fe80::1]:80\n")
     pi.write("/usr/bin/piot", PIOT, 0o755)
     store(pi, "HC", b"https://hc.example/secret", sealed=True)
     for name, text in (("status", STATUS), ("reloads", RELOADS), ("fails", "#!/bin/sh\nexit 3\n")):
