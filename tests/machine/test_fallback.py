@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import random
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -10,7 +11,11 @@ from pathlib import Path
 import pytest
 
 from piot_firstboot.accesspoint import PROFILE
+from piot_firstboot.config import parse
+from piot_firstboot.facts import Facts
 from piot_firstboot.idle import CAPTIVE, FALLBACK_DUE
+from piot_firstboot.items import File
+from piot_firstboot.render import keyfile, network
 from piot_firstboot.render.fallback import ADDRESS, SECRET, SETTINGS, UUID, captive_names, profile
 from tests.kit import roots
 from tests.kit.lan import Lan
@@ -113,3 +118,42 @@ def test_every_name_leads_to_the_page_while_it_is_open(pi: Machine) -> None:
     pi.run(["nmcli", "--wait", "30", "connection", "up", "ap"])
     found = pi.run(["python3", "-c", ASK]).stdout
     assert found == f"{ADDRESS}\n"
+
+
+# What a text may hold to be taken for something else by one of the programs on its way.
+ODD = "äß🌱ключ日本 #;=[]%$`'\"\\snrt,:&<>|!~^*?{}()0123456789abcXYZ"
+
+
+def test_nmcli_reads_any_ssid_and_password(pi: Machine) -> None:
+    """All of a piot.conf with many networks, as the daemon has them and nmcli shows them."""
+    lot = random.Random(11)
+
+    def odd(least: int, most: int) -> str:
+        text = ""
+        while not least <= len(text.encode()) <= most or text != text.strip() or "=" in text[:1]:
+            text = "".join(lot.choices(ODD, k=lot.randint(least // 4 + 1, most)))
+        return text
+
+    meant: dict[str, tuple[str, str]] = {}
+    for number in range(40):
+        # No two sections are one network.
+        meant[f"n{number}"] = (f"{number}{odd(1, 29)}", odd(8, 63))
+    text = "".join(
+        f'[wifi.{name}]\ncountry = DE\nssid = "{ssid}"\npassword = "{password}"\n'
+        for name, (ssid, password) in meant.items()
+    )
+    for part in network.render(parse(text.encode()), Facts(network="networkmanager")):
+        for item in part.items:
+            if isinstance(item, File) and item.path.startswith(keyfile.FOLDER):
+                pi.write(item.path, item.content, 0o600)
+    pi.run(["nmcli", "connection", "reload"])
+    keys = "802-11-wireless.ssid,802-11-wireless-security.psk"
+    show = f"nmcli -s -e no -g {keys} connection show piot-wifi-$n"
+
+    def shown() -> dict[str, tuple[str, ...]]:
+        said = pi.sh(f"for n in {' '.join(meant)}; do {show}; done").split("\n")
+        return {name: tuple(said[2 * at : 2 * at + 2]) for at, name in enumerate(meant)}
+
+    # A moment after the profiles have come, their secrets may still be missing.
+    eventually(lambda: shown() == meant, 30, "every SSID and password as it is")
+    pi.run(f"rm {keyfile.FOLDER}/piot-wifi-n*.nmconnection && nmcli connection reload")

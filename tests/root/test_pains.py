@@ -1,6 +1,7 @@
 """What users of other first-boot tools suffer from, one by one, on the tree of a small Debian.
 
-What shows only on a booted machine bears the same names in tests/machine.
+What shows only on a booted machine bears the same names in tests/machine; the power cut in mid
+first boot is in test_kill_firstboot.py, at every change that it makes.
 """
 
 from __future__ import annotations
