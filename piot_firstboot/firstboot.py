@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import replace
 
-from piot_firstboot import clock, guard, idle, intake, ledger, state, trial, vault, wake, wayin
+from piot_firstboot import clock, guard, handover, idle, intake, ledger, state, trial, wake, wayin
 from piot_firstboot.config import Config
 from piot_firstboot.converge import (
     apply_parts,
@@ -17,13 +17,11 @@ from piot_firstboot.converge import (
     with_leaving,
 )
 from piot_firstboot.errors import ApplyError, ConfigError
-from piot_firstboot.found import STORED
 from piot_firstboot.intake import Intake
-from piot_firstboot.items import Credential, State
+from piot_firstboot.items import State
 from piot_firstboot.ledger import Outcome, Row
 from piot_firstboot.notify import say
 from piot_firstboot.plan import Change
-from piot_firstboot.privatekey import is_text
 from piot_firstboot.report import Report, last, log, publish, with_lines
 from piot_firstboot.system import System
 
@@ -123,8 +121,8 @@ def _apply(system: System, taken: Intake, *, boot: bool, everything: bool) -> Re
         ledger.save(system, book)
     changes += tuple(change for outcome in outcomes for change in outcome.changes)
     failed = [outcome for outcome in outcomes if outcome.row.state == "failed"]
-    note = _conceal(system, taken, outcomes) if system.live else ""
-    _forget(system, taken, outcomes)
+    note = handover.conceal(system, taken, outcomes) if system.live else ""
+    handover.forget(system, taken, outcomes)
     # What was refused earlier and did not change is refused still.
     told = tuple(
         replace(outcome, row=book.rows[outcome.part.scope])
@@ -147,7 +145,7 @@ def _apply(system: System, taken: Intake, *, boot: bool, everything: bool) -> Re
     _publish(system, report, taken.config)
     # The stamp says: applied and reported. A part that failed is tried again at the next boot.
     stamp = idle.boot_stamp(taken.path, system.read(taken.path) or b"")
-    plain = not system.live and (any(_unstored(taken)) or any(_running(taken)))
+    plain = not system.live and (any(handover.unstored(taken)) or any(_running(taken)))
     if failed or note or plain:
         system.remove(idle.BOOT_STAMP)
     elif system.read(idle.BOOT_STAMP) != stamp:
@@ -174,71 +172,12 @@ def _way_in(
     )
 
 
-def _conceal(system: System, taken: Intake, outcomes: tuple[Outcome, ...]) -> str:
-    """Move secrets that were applied from the file to the store; return why not, if so.
-
-    Those of a section that failed stay: the person will want to see what they wrote.
-    """
-    failed = {s for o in outcomes if o.row.state == "failed" for s in o.part.sections}
-    items = (item for part in taken.parts for item in part.items)
-    given = {item.name: item.value for item in items if isinstance(item, Credential)}
-    entries, troubles = [], []
-    files: dict[str, bool] = {}  # whether all that named a file could store it
-    for part in taken.config.found:
-        for key, entry in part.entries.items():
-            row = part.rows.get(key) or part.rows["*"]
-            if not row.stored or part.block.name in failed:
-                continue
-            name = key if row.key == "*" else f"{part.block.name}.{key}"
-            value = part.values[key if row.key == "*" else row.attribute]
-            file = value if row.file and not is_text(value) else ""
-            if file:
-                files.setdefault(file, True)
-                value = vault.as_text(taken.facts.files[file])
-            # What a power cut left half overwritten is in the store already; a password that was
-            # put there by hand becomes its hash.
-            if key not in part.from_store or name in taken.keeps:
-                try:
-                    vault.put(system, name, taken.keeps.get(name, given.get(name, value)))
-                except OSError as error:
-                    # What is not in the store stays in the file, and is used from there.
-                    troubles.append(f"{name} could not be stored: {error.strerror}")
-                    files[file] = False
-                    continue
-            if entry.value != STORED:
-                entries.append(entry)
-    folder = taken.path.rpartition("/")[0]
-    stored = (name for name, whole in files.items() if whole)
-    troubles += [vault.erase(system, f"{folder}/{name}") for name in stored]
-    # Last, because a file that is named and gone is looked for in the store.
-    troubles.append(vault.conceal(system, taken.path, taken.data, entries))
-    return "; ".join(filter(None, troubles))
-
-
-def _forget(system: System, taken: Intake, outcomes: tuple[Outcome, ...]) -> None:
-    """Drop what the store holds for sections that left the file."""
-    there = {part.block.name for part in taken.config.found}
-    done = (o.part.sections for o in outcomes if not o.part.items and o.row.state == "applied")
-    gone = {section for sections in done for section in sections} - there
-    for name in vault.names(system):
-        if name.rpartition(".")[0] in gone:
-            vault.drop(system, name)
-
-
 def _running(taken: Intake) -> Iterator[State]:
     """List what a tree cannot be given; the host name is set from its file at each boot anyway."""
     for part in taken.parts:
         for item in part.items:
             if isinstance(item, State) and item.name != "hostname":
                 yield item
-
-
-def _unstored(taken: Intake) -> Iterator[str]:
-    """List the keys whose secret still stands in the file; on a tree it stays there."""
-    for part in taken.config.found:
-        for key, entry in part.entries.items():
-            if (part.rows.get(key) or part.rows["*"]).stored and entry.value != STORED:
-                yield key
 
 
 def _publish(system: System, report: Report, config: Config | None = None) -> None:

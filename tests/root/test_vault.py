@@ -18,7 +18,7 @@ from piot_firstboot import (
     commands,
     conftext,
     credential,
-    firstboot,
+    handover,
     idle,
     intake,
     passwords,
@@ -568,7 +568,7 @@ def test_a_private_key_leaves_the_boot_partition_and_comes_again_from_the_store(
     campus: Device,
 ) -> None:
     taken = intake.read(campus.system, CONF)
-    assert firstboot._conceal(campus.system, taken, ()) == ""
+    assert handover.conceal(campus.system, taken, ()) == ""
     assert b"client_key = @stored\n" in (campus.system.read(CONF) or b"")
     assert not campus.system.exists("/boot/firmware/device.key")
     assert campus.system.read("/boot/firmware/device.pem") == b"certificate"
@@ -588,7 +588,7 @@ def test_cut_off_while_a_private_key_is_erased(campus: Device, left: bytes | Non
         campus.system.write("/boot/firmware/device.key", left[: len(PRIVATE)])
     taken = intake.read(campus.system, CONF)
     assert taken.facts.files["device.key"] == PRIVATE
-    assert firstboot._conceal(campus.system, taken, ()) == ""
+    assert handover.conceal(campus.system, taken, ()) == ""
     assert vault.get(campus.system, "wifi.client_key") == vault.as_text(PRIVATE)
     assert not campus.system.exists("/boot/firmware/device.key")
 
@@ -629,12 +629,28 @@ def test_a_deploy_key_is_moved_to_the_store_as_ssh_reads_it(
 ) -> None:
     device, key = deployed
     taken = intake.read(device.system, CONF)
-    assert firstboot._conceal(device.system, taken, ()) == ""
+    assert handover.conceal(device.system, taken, ()) == ""
     assert b"deploy_key = @stored\n" in (device.system.read(CONF) or b"")
     assert device.system.names("/boot/firmware") == ("piot.conf",)
     assert vault.get(device.system, "app.deploy_key") == key
     assert _given(device.system) == [("app.deploy_key", key)]
     assert secret_values(taken.config) == (), "the name of a file is no secret"
+
+
+def test_a_key_file_of_two_apps_stays_until_both_have_it(deployed: tuple[Device, str]) -> None:
+    device, key = deployed
+    other = DEPLOY.replace(b"[app]", b"[app.shed]").replace(b"/garden.git", b"/shed.git")
+    device.system.write(CONF, DEPLOY + other)
+    taken = intake.read(device.system, CONF)
+    part = next(part for part in taken.parts if part.section == "app.shed")
+    failed = Outcome(part, Row("", "failed"))
+    assert handover.conceal(device.system, taken, (failed,)) == ""
+    assert device.system.exists("/boot/firmware/garden.txt")
+    assert device.system.read(CONF) == DEPLOY + other
+    assert handover.conceal(device.system, intake.read(device.system, CONF), ()) == ""
+    assert not device.system.exists("/boot/firmware/garden.txt")
+    assert (device.system.read(CONF) or b"").count(b"@stored") == 2
+    assert dict(_given(device.system)) == {"app.deploy_key": key, "app.shed.deploy_key": key}
 
 
 @pytest.mark.parametrize("zeros", [0, 40, 4096])
@@ -690,7 +706,7 @@ def test_a_password_set_by_hand_is_kept_as_its_hash(campus: Device) -> None:
     campus.system.write(CONF, b"[user]\nname = ada\npassword = @stored\n")
     vault.put(campus.system, "user.password", "correct horse")
     taken = intake.read(campus.system, CONF)
-    assert firstboot._conceal(campus.system, taken, ()) == ""
+    assert handover.conceal(campus.system, taken, ()) == ""
     kept = vault.get(campus.system, "user.password") or ""
     assert kept.startswith("$y$") and passwords.fits("correct horse", kept)
 
@@ -701,5 +717,5 @@ def test_what_a_section_had_in_the_store_leaves_with_it(campus: Device) -> None:
         vault.put(campus.system, name, "value")
     gone = Outcome(Part("wifi.home", ()), Row("", "applied"))
     refused = Outcome(Part("wifi", ()), Row("", "failed"))
-    firstboot._forget(campus.system, taken, (gone, refused))
+    handover.forget(campus.system, taken, (gone, refused))
     assert vault.names(campus.system) == ("API_KEY", "wifi.password")

@@ -19,7 +19,7 @@ SHELL = REPOSITORIES | frozenset(
     "system files apply observe device state release probe probation transaction "
     "gate guard verdict deadman diskspace stick "
     "journal notify report idle tls trial link profiles vault wake "
-    "clock locales overruling "
+    "clock locales overruling handover "
     "converge intake ledger live perform portal accesspoint radio passwords keyserver wayin "
     "packages confined environment build untouched "
     "host neighbours".split()
