@@ -153,6 +153,10 @@ def directory(text: str) -> str:
     parts = [part for part in text.split("/") if part not in ("", ".")]
     if ".." in parts:
         raise ValueError(f"{shown(text)} leads out of the release with ..")
+    if text != text.strip() or text.endswith("\\"):
+        # systemd strips the one and joins the next line because of the other.
+        hint = "rename the directory"
+        raise ValueError(f"{shown(text)} begins or ends with what systemd takes away", hint)
     if not text or any(ord(c) < 0x20 or ord(c) == 0x7F for c in text):
         raise ValueError(f"{shown(text)} is not a directory")
     return "/".join(parts)
