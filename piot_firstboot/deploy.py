@@ -76,6 +76,8 @@ def _answer(
     app, safe = record.app, guard.safe(system)
     if tip.commit == record.commit:
         if safe:
+            # Said on the boot partition, too: the device may be one that only its card tells of.
+            report.refresh(system, report.log(system))
             return Outcome(True, f"{app}: {guard.words(safe)}")
         if record.ready:
             # The branch went back to what runs.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 
-from piot_firstboot import state, wake
+from piot_firstboot import report, state, wake
 from piot_firstboot.errors import ApplyError
 from piot_firstboot.state import Hold
 from piot_firstboot.system import System
@@ -16,6 +16,7 @@ def hold(system: System, app: str, reason: str) -> str:
     if any(not c.isprintable() for c in reason) or len(reason) > 200:
         raise ApplyError("the reason is a line of at most 200 characters")
     state.hold(system, app, Hold(reason, time.time()))
+    report.refresh(system, report.log(system))
     commit = state.load(system, app).commit
     stays = f"{commit[:12]} stays" if commit else "nothing is deployed"
     return f"{app}: on hold; {stays} until: sudo piot resume {app}"
@@ -26,5 +27,6 @@ def resume(system: System, app: str) -> str:
     if state.held(system, app) is None:
         return f"{app}: is not on hold"
     state.hold(system, app, None)
+    report.refresh(system, report.log(system))
     wake.start(system, (app,))
     return f"{app}: goes on"

@@ -249,9 +249,10 @@ def test_safe_mode_ends_with_retry(device: Device) -> None:
 
 
 def test_safe_mode_stands_in_the_report(device: Device) -> None:
-    guard.enter(device.system, "garden: 6 boots in a row")
     device.system.write("/boot/firmware/piot.conf", b"")
     report.publish(device.system, report.Report(True, "x", "/boot/firmware/piot.conf"))
+    guard.enter(device.system, "garden: 6 boots in a row")
+    device.deploy()
     text = device.system.read("/boot/firmware/piot-report.txt")
     assert text and text.startswith(b"PioT is in SAFE MODE, apps are off: garden: 6 boots")
 
