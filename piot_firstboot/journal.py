@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from datetime import datetime
+from datetime import datetime, timedelta
 
 _NOTICE = 5  # the least that piot-deploy@.service lets through (LogLevelMax=), syslog(3)
 
@@ -57,6 +57,7 @@ class Listener:
         self._reader = journal.Reader()
         for unit in units:
             self._reader.add_match(_SYSTEMD_UNIT=unit)
+        self._since = timedelta(seconds=since)
         self._reader.seek_monotonic(since)
 
     def take(self) -> list[tuple[str, int, str]]:
@@ -64,6 +65,9 @@ class Listener:
         self._reader.process()  # notices files that were rotated
         found: list[tuple[str, int, str]] = []
         while len(found) < self._MOST and (entry := self._reader.get_next()):
+            # Where matches and several files come together, seeking may end before the place.
+            if entry["__MONOTONIC_TIMESTAMP"].timestamp < self._since:
+                continue
             message = entry.get("MESSAGE", "")
             unit = str(entry.get("_SYSTEMD_UNIT", ""))
             found.append((unit, int(entry.get("PRIORITY", 6)), str(message)))
