@@ -21,6 +21,12 @@ Turn piot.conf on the boot partition and .piot.yaml in a git repository into a r
   sudo piot apply                change it
   sudo piot status               what runs, and why not something newer
   systemctl list-timers 'piot-*' when things run next
+
+On a laptop, in a repository:
+
+  piot init                      write a first .piot.yaml
+  piot check                     find its mistakes before a device does
+  piot render                    the units it becomes, and when they run
 """
 
 

@@ -35,17 +35,23 @@ class Folder:
     def write(self, name: str, data: bytes, mode: int = 0o644, *, lasting: bool = True) -> None:
         """Replace a file by rename, so that it is whole at any time and never open to others."""
         real = self._real(name)
-        real.parent.mkdir(parents=True, exist_ok=True)
         partial = real.with_name(f".{real.name}.{os.getpid()}")
+        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0)
         try:
-            with open(partial, "xb", opener=lambda path, flags: os.open(path, flags, mode)) as file:
-                file.write(data)
-                file.flush()
+            file = os.open(partial, flags, mode)
+        except FileNotFoundError:
+            real.parent.mkdir(parents=True, exist_ok=True)
+            file = os.open(partial, flags, mode)
+        try:
+            with os.fdopen(file, "wb") as stream:
+                stream.write(data)
+                stream.flush()
                 if lasting:
-                    os.fsync(file.fileno())
+                    os.fsync(file)
             partial.replace(real)
-        finally:
+        except BaseException:
             partial.unlink(missing_ok=True)
+            raise
 
     def _real(self, path: str) -> Path:
         return self.path / path.lstrip("/")

@@ -80,23 +80,10 @@ def _days(event: Event, first: date) -> Iterator[date]:
         for month in months:
             if (year, month) < (first.year, first.month):
                 continue
-            for number in _days_of_month(event, _length(year, month)):
+            for number in event.days(_length(year, month)):
                 day = date(year, month, number)
                 if day >= first and (not event.weekdays or day.weekday() in event.weekdays):
                     yield day
-
-
-def _days_of_month(event: Event, length: int) -> list[int]:
-    """List the days of the event in a month of so many days."""
-    if not event.from_end:
-        return [day for day in numbers(event.day, 31) if day <= length]
-    found: set[int] = set()
-    for part in event.day:
-        # Counted back from the end, a range runs from its far end, a step forward to the end.
-        low = length + 1 - (part.start if part.stop is None else part.stop)
-        high = length + 1 - part.start if part.stop is not None or not part.step else length
-        found.update(range(low, high + 1, part.step or 1))
-    return sorted(day for day in found if day >= 1)
 
 
 def _length(year: int, month: int) -> int:

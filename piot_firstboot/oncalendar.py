@@ -57,6 +57,18 @@ class Event:
         time = f"{spell(self.hour)}:{spell(self.minute)}:{spell(self.second, scale=_SECOND)}"
         return f"{days}{date} {time}" + (f" {self.zone}" if self.zone else "")
 
+    def days(self, length: int) -> list[int]:
+        """List the days of the event in a month of so many days."""
+        if not self.from_end:
+            return [day for day in numbers(self.day, 31) if day <= length]
+        found: set[int] = set()
+        for part in self.day:
+            # Counted back from the end, a range runs from its far end, a step forward to the end.
+            low = length + 1 - (part.start if part.stop is None else part.stop)
+            high = length + 1 - part.start if part.stop is not None or not part.step else length
+            found.update(range(low, high + 1, part.step or 1))
+        return sorted(day for day in found if day >= 1)
+
 
 def parse(text: str) -> Event:
     """Read a calendar event. Raises ValueError with a message for people."""
@@ -243,10 +255,7 @@ def _fires(event: Event) -> bool:
     for year in numbers(event.year, 2199):
         for month in months:
             length = _LONGEST[month - 1] - (month == 2 and not _leap(year))
-            for number in numbers(event.day, 31):
-                day = length + 1 - number if event.from_end else number
-                if day > length or day < 1:
-                    continue
+            for day in event.days(length):
                 if (
                     not event.weekdays
                     or datetime.date(year, month, day).weekday() in event.weekdays

@@ -90,6 +90,35 @@ def test_never_again_is_found_at_once() -> None:
     assert time.process_time() - began < 1
 
 
+@given(
+    st.sampled_from(("", "Mon ", "Sat,Sun ")),
+    st.sampled_from(("2024", "2025", "2027/2", "2096..2100", "2100")),
+    st.integers(1, 12),
+    st.sampled_from("-~"),
+    st.integers(1, 28),
+    st.integers(0, 9),
+)
+def test_what_never_comes_is_refused(
+    weekday: str, year: str, month: int, sign: str, day: int, step: int
+) -> None:
+    """The judge and the reckoning agree about which day there is."""
+    text = f"{weekday}{year}-{month}{sign}{day}" + (f"/{step}" if step else "")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(oncalendar, "_fires", lambda event: True)
+        try:
+            event = oncalendar.parse(text)
+        except ValueError:
+            return  # wrong for another reason
+    after = datetime(1970, 1, 1, tzinfo=UTC)
+    comes = next(nextrun.following(event, after, UTC, ZoneInfo), None)
+    try:
+        oncalendar.parse(text)
+    except ValueError as error:
+        assert "never comes" in str(error) and comes is None
+    else:
+        assert comes is not None
+
+
 # -- several events of a timer, with systemd and without -------------------------------------------
 
 
