@@ -92,9 +92,10 @@ def _by_systemd(
         answer = ask(
             ("systemd-analyze", "calendar", f"--iterations={count}", base, *batch), env=env
         )
-        if answer is None:
+        found = elapses(answer or "")
+        if len(found) != len(batch):
             return known
-        known |= zip(batch, elapses(answer), strict=False)
+        known |= zip(batch, found, strict=True)
     return known
 
 

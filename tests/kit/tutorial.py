@@ -82,6 +82,8 @@ def neutral(text: str) -> str:
         (r"\[\d+\]", "[PID]"),
         (r"\b\d+\.\d\b", "NUMBER"),
         (r"[ \t]+$", ""),
+        # The version before may say something still while it is stopped.
+        (r"^\s+NUMBER degrees.*\n", ""),
     ):
         text = re.sub(pattern, word, text, flags=re.MULTILINE)
     return text

@@ -152,6 +152,7 @@ def test_files_that_windows_wrote(app: Path) -> None:
     assert "    " + "  web: {rnu: python app.py}\n" in said and "piot.conf:" not in said
 
 
+@pytest.mark.slow
 def test_it_installs_from_pip(tmp_path: Path) -> None:
     """A wheel for any system: it asks for nothing that only Linux has, and brings the command."""
     source = tmp_path / "source"

@@ -25,6 +25,7 @@ def repository(tmp_path: Path) -> Path:
     return folder
 
 
+@pytest.mark.slow
 def test_the_action_marks_mistakes(repository: Path, tmp_path: Path) -> None:
     """What it runs is run here, as a runner would: its script, in bash, with its variables."""
     action = yaml.safe_load((CHECKOUT / "action.yml").read_text())
@@ -65,6 +66,15 @@ def test_the_action_marks_mistakes(repository: Path, tmp_path: Path) -> None:
     )
     (repository / ".piot.yaml").write_text(BAD.replace("rnu", "run").replace("web.py", "-V"))
     assert subprocess.run(bash, cwd=repository, env=env, timeout=300, check=False).returncode == 0
+
+
+def test_the_example_uses_the_action() -> None:
+    """It is a workflow that checks the repository out first."""
+    workflow = yaml.safe_load((CHECKOUT / "examples/workflow.yml").read_text())
+    (job,) = workflow["jobs"].values()
+    assert [step["uses"].partition("@")[0] for step in job["steps"]] == [
+        *("actions/checkout", "OWNER/piot")
+    ]
 
 
 def test_the_hook_runs_what_there_is(repository: Path) -> None:
