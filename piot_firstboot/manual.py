@@ -70,6 +70,29 @@ instead of a Wi-Fi password, and let keys be made on the device.
 _TITLES = {"job": "job.backup"}
 
 _TAIL = """\
+.SH REPORT FOR PROGRAMS
+.I /var/lib/piot/report.json
+holds one object. A program should look at
+.B schema
+first, which is 2 and changes when the meaning of a key does.
+.TP
+.B schema, ok, headline, source
+The version of this format; whether all of the file is in force; one line that sums up; which file.
+.TP
+.B problems
+Mistakes, each with
+.BR source ", " line ", " column ", " message " and " hint .
+.TP
+.B lines
+For each line of the file
+.BR line ", " section ", " key ", " state ", " why " and " next .
+A state is
+.BR applied ", " unchanged ", " refused " (tried, and taken back), " failed " (tried again at the"
+next boot),
+.BR waiting " (for the network, or time) or " noted " (nothing acts on it in this version)."
+.TP
+.B changes, notes, next
+What was done, in words; facts that belong to no line; what a person should do next.
 .SH FILES
 .TP
 .I piot-report.txt

@@ -5,8 +5,10 @@ from __future__ import annotations
 import base64
 import json
 import subprocess
+import threading
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pytest
@@ -131,6 +133,29 @@ def found(pi: Machine, secret: str) -> list[str]:
     ]
 
 
+@contextmanager
+def watched(secrets: tuple[str, ...]) -> Iterator[set[str]]:
+    """Look at the arguments and the environment of every process, again and again."""
+    seen: set[str] = set()
+    done = threading.Event()
+
+    def look() -> None:
+        while not done.wait(0.01):
+            for name in ("cmdline", "environ"):
+                for path in Path("/proc").glob(f"[0-9]*/{name}"):
+                    with suppress(OSError):
+                        data = path.read_bytes()
+                        seen.update(secret for secret in secrets if secret.encode() in data)
+
+    thread = threading.Thread(target=look)
+    thread.start()
+    try:
+        yield seen
+    finally:
+        done.set()
+        thread.join()
+
+
 def put_conf(pi: Machine, folder: Path) -> dict[str, tuple[str, ...]]:
     """Put the whole piot.conf and its keys on the boot partition, as a laptop would.
 
@@ -167,9 +192,11 @@ def settled(pi: Machine) -> dict[str, object]:
 def test_plaintext_secrets_left_on_fat(pi: Machine, tmp_path: Path) -> None:
     """After the first boot each secret is where the program that needs it reads it, and sealed."""
     secrets = put_conf(pi, tmp_path)
-    pi.boot(wait=False)
-    pi.wait_running(expect=None)
-    report = settled(pi)
+    with watched(tuple(secrets)) as seen:
+        pi.boot(wait=False)
+        pi.wait_running(expect=None)
+        report = settled(pi)
+    assert seen == set(), "in the arguments or the environment of a process"
     text = pi.read(CONF)
     assert text.count("@stored") == len(secrets), text
     beside = {"piot.conf", "piot-report.txt", "device.pem", "piot-clock"}

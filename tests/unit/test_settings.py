@@ -7,13 +7,17 @@ import re
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
+from typing import get_args
 
 import pytest
 
 from piot_firstboot import manual, remote, settings, values
 from piot_firstboot.config import Config, parse
+from piot_firstboot.errors import Problem
 from piot_firstboot.facts import Facts
+from piot_firstboot.ledger import State
 from piot_firstboot.render import render_config
+from piot_firstboot.report import Line, Report
 from piot_firstboot.sections.apps import App
 from piot_firstboot.sections.device import Device
 from piot_firstboot.sections.people import Account, Ssh
@@ -173,3 +177,12 @@ def test_the_manual_page_is_what_the_table_says() -> None:
     assert written == manual.page(), f'python3 -c "{renew}" >docs/piot.conf.5'
     for row in settings.SETTINGS:
         assert row.key == "*" or f".BR {row.key} " in written.replace("\\-", "-"), row.key
+
+
+def test_the_manual_page_documents_the_report() -> None:
+    """Each key of report.json, and each state that a line can have."""
+    told = manual.page().partition("REPORT FOR PROGRAMS")[2].partition(".SH FILES")[0]
+    values = Report(True, "", lines=(Line(1, "a", "b", "applied"),)).values()
+    words = {*values, *values["lines"][0], *Problem("", 1, 1, "").values()}
+    words |= {*get_args(State), "noted", str(values["schema"])}
+    assert {word for word in words if not re.search(rf"\b{word}\b", told)} == set()
