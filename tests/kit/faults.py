@@ -356,13 +356,15 @@ def kill(
     judge: Callable[[Path], None],
     *,
     step: int = 1,
+    every_way: bool = True,
     meanwhile: Callable[[Path], None] = lambda root: None,
 ) -> Matrix:
     """Stop an action on copies of a tree at each point, run again, judge what that made of it.
 
-    Each of `again` is a way to go on (after a reboot, or at once) and is tried from each tree;
-    trees that a stop left alike are tried once. `meanwhile` judges what the stop left, `judge` the
-    end; both raise AssertionError. With `step` only each step-th point is taken.
+    Each of `again` is a way to go on (after a reboot, or at once) and is tried from each tree, or
+    they take turns if not `every_way`; trees that a stop left alike are tried once. `meanwhile`
+    judges what the stop left, `judge` the end; both raise AssertionError. With `step` only each
+    step-th point is taken.
     """
     points = _undisturbed(tree, scratch, act)
     matrix = Matrix(points)
@@ -384,7 +386,8 @@ def kill(
             except AssertionError as error:
                 matrix.wrong.append(f"{where}: {error}\n{done.said}")
                 continue
-            for go_on in again:
+            turn = len(matrix.trees) % len(again)
+            for go_on in again if every_way else again[turn : turn + 1]:
                 retried = copy(root, scratch / "again")
                 _go_on(matrix, where, retried, go_on, judge)
     return matrix

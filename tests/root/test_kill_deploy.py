@@ -143,12 +143,17 @@ CASES: dict[str, tuple[dict[str, str | bytes | None], bool]] = {
 @pytest.mark.parametrize("name", CASES)
 @pytest.mark.parametrize("step", [pytest.param(1, marks=pytest.mark.slow), 37])
 def test_stopped_anywhere_it_converges(
-    memory: Path, name: str, step: int, tell: Callable[[str], None]
+    memory: Path,
+    name: str,
+    step: int,
+    tell: Callable[[str], None],
+    pytestconfig: pytest.Config,
 ) -> None:
     files, good = CASES[name]
     root, commits = tree(memory, files)
-    ways = (after_a_reboot, at_once)
-    matrix = faults.kill(root, memory, act, ways, judged(commits, good), step=step)
+    ways, long = (after_a_reboot, at_once), pytestconfig.getoption("--long")
+    judge = judged(commits, good)
+    matrix = faults.kill(root, memory, act, ways, judge, step=step, every_way=long)
     tell(f"deploy of a commit ({name}): {matrix}")
     matrix.check()
 
