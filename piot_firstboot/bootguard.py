@@ -63,16 +63,18 @@ def _count(system: System, app: str) -> None:
 
 
 def _finish_soon(system: System, app: str) -> None:
-    """Let what was begun be finished, and health be reported, when the boot is over.
+    """Let what was begun be finished when the boot is over, and health be reported.
 
-    For an app that is polled its timer does that, later.
+    For an app that is polled its timer does that, later. Asked for every few minutes: what an app
+    needs may come late. The deploy stops the timer when it has its report.
     """
     if not system.live:
         return
     # By default a timer starts after sysinit.target, which waits for this very program; and
     # systemd-run waits for the timer, --no-block or not.
-    when = ("--on-active=5", "--timer-property=DefaultDependencies=no", "--quiet")
-    name = ("--collect", f"--unit=piot-due-{app}", f"--description=Finish the deploy of {app}")
+    when = ("--on-active=5", "--on-unit-inactive=300", "--timer-property=DefaultDependencies=no")
+    unit = guard.finisher(app).removesuffix(".timer")
+    name = ("--quiet", "--collect", f"--unit={unit}", f"--description=Finish the deploy of {app}")
     system.run(("systemd-run", *when, *name, "/usr/bin/piot", "deploy", "--finish", app))
 
 

@@ -49,7 +49,9 @@ def deploy(system: System, app: str, *, bundle: str = "") -> Outcome:
         tip = _ask(system, origin)
         outcome = _answer(system, record, origin, tip)
         failure = state.load(system, app).failure(tip.commit)
-        if not bundle and (failure is None or failure.deterministic):
+        # A boot that still owes its healthy report is asked for it at each poll.
+        owing = guard.unproven(system, app) and not guard.safe(system)
+        if not bundle and not owing and (failure is None or failure.deterministic):
             _settle(system, origin, tip)
         if outcome.again is not None:
             _look_again(system, origin, outcome.again)
@@ -65,6 +67,8 @@ def finish(system: System, app: str) -> Outcome:
             return Outcome(True, f"{app}: {guard.words(safe)}")
         record = recover(system, record, origin)
         gate.prove(system, record)
+        if system.live and not guard.unproven(system, app):
+            system.run(("systemctl", "stop", guard.finisher(app)))
         runs = f"{record.commit[:12]} runs" if record.commit else "nothing is deployed"
         return Outcome(True, f"{app}: {runs}")
 

@@ -70,6 +70,11 @@ def unproven(system: System, app: str) -> bool:
     return bool(count and (count.boots or count.boot != _boot(system)))
 
 
+def finisher(app: str) -> str:
+    """Name the timer that finishes, and proves, what an app without polls has begun."""
+    return f"piot-finish-{app}.timer"
+
+
 def prove(system: System, app: str) -> None:
     """Take the healthy report of this boot: if there was a boot at all, counting ends."""
     if unproven(system, app):

@@ -334,6 +334,8 @@ def test_boots_without_a_report_bring_the_release_before_back(pi: Pi) -> None:
     assert pi.starts().count(bad) == started, "the release that was left did not start again"
     counting = "ls /var/lib/piot/boot"
     eventually(lambda: m.sh(counting) == "", 30, "the healthy report of this boot", 0.2)
+    timer = "systemctl show -P LoadState piot-finish-garden.timer"
+    eventually(lambda: m.sh(timer) == "not-found", 30, "the end of what finished it", 0.2)
 
 
 def test_three_more_lead_into_safe_mode(pi: Pi) -> None:

@@ -144,6 +144,12 @@ def test_an_unhealthy_boot_is_no_report(
     boot(device)
     assert device.deploy().ok, "the poll goes on"
     assert guard.counted(device.system, "garden")
+    assert not idle.unmoved(str(device.root), "garden"), "the next poll asks for the report again"
+    monkeypatch.undo()
+    monkeypatch.setattr(guard, "_boot", lambda _: "boot 1")
+    assert device.deploy().ok
+    assert guard.counted(device.system, "garden") is None
+    assert idle.unmoved(str(device.root), "garden")
 
 
 def test_apps_are_counted_each_for_itself(device: Device, boot: Callable[[Device], None]) -> None:
