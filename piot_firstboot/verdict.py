@@ -29,7 +29,8 @@ def refused(system: System, record: Record, error: Exception, *, final: bool) ->
     hint = (error.hint if isinstance(error, ApplyError) else "") or cause.hint
     known = record.failure(record.target)
     about: dict[str, Any] = {"hint": hint, "switches": known.switches if known else 0}
-    return _failed(record, str(error), cause, basis=basis(system, refused=True), **about)
+    reason = _masked(system, str(error))
+    return _failed(record, reason, cause, basis=basis(system, refused=True), **about)
 
 
 def failed(
@@ -52,7 +53,8 @@ def failed(
     if switches >= causes.MOST_SWITCHES:
         cause = causes.Cause(cause.kind, True, cause.hint)
     about: dict[str, Any] = {"hint": cause.hint, "basis": basis(system), "switches": switches}
-    return _failed(record, str(error), cause, unit=unit, lines=lines, **about)
+    # A journal rule quotes what it objects to.
+    return _failed(record, _masked(system, str(error)), cause, unit=unit, lines=lines, **about)
 
 
 def left(record: Record, commit: str, reason: str, kind: str) -> Record:
@@ -122,8 +124,13 @@ def _named(app: str, declared: Manifest, reason: str) -> str:
 
 
 def _last_words(system: System, unit: str, since: float) -> tuple[str, ...]:
-    """Return the last journal lines of a unit; an app's own slips with secrets must not last."""
+    """Return the last journal lines of a unit."""
     if not unit or not system.live:
         return ()
-    secrets = vault.values(system)
-    return tuple(redact(line, secrets)[:500] for line in journal.tail(unit, since))
+    text = "\n".join(line[:500] for line in journal.tail(unit, since))
+    return tuple(_masked(system, text).splitlines())
+
+
+def _masked(system: System, text: str) -> str:
+    """Take secrets out: an app's own slips with them must not last in the record."""
+    return redact(text, vault.values(system)) if system.live else text
