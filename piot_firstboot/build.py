@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 from hashlib import blake2b
 
 from piot_firstboot import confined, envfile, environment, packages, repository, watched
@@ -131,19 +132,28 @@ def _remember(
     system.write(made_of(app, commit), text.encode(), 0o600)
 
 
-def fingerprint(system: System, app: str, commit: str, release: str, globs: Iterable[str]) -> str:
-    """Tell what a service runs on in one release from what it runs on in another.
+@dataclass(frozen=True, slots=True)
+class Made:
+    """What a release was made of: the files of its commit, its build, its environment."""
 
-    That is the files that match its globs, the Python environment and the build. "" where it is
-    not known: then it counts as changed.
-    """
-    data = system.read(made_of(app, commit))
+    files: tuple[Blob, ...]
+    build: str
+    python: str
+
+    def fingerprint(self, globs: Iterable[str]) -> str:
+        """Tell what a service that watches these globs runs on from anything else."""
+        parts = (watched.digest(self.files, globs), self.build, self.python)
+        return blake2b("\0".join(parts).encode(), digest_size=16).hexdigest()
+
+
+def made(system: System, app: str, commit: str, release: str) -> Made | None:
+    """Return what a release was made of; None where that is not known, or it is not whole."""
+    data = system.read(made_of(app, commit)) if system.exists(release) else None
     values = json.loads(data) if data else {}
     if values.get("schema") != SCHEMA or environment.broken(system, release):
-        return ""
-    blobs = (Blob(path, mode, name) for mode, name, path in values["files"])
-    parts = (watched.digest(blobs, globs), values["build"], environment.key(system, release))
-    return blake2b("\0".join(parts).encode(), digest_size=16).hexdigest()
+        return None
+    files = tuple(Blob(path, mode, name) for mode, name, path in values["files"])
+    return Made(files, values["build"], environment.key(system, release))
 
 
 def prune(system: System, app: str, kept: Iterable[str]) -> None:

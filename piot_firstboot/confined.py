@@ -61,6 +61,11 @@ def user(app: str) -> str:
     return f"piot-{app}"
 
 
+def cache(app: str) -> str:
+    """Return where npm, cargo, go and pip keep what the next build need not fetch again."""
+    return f"/var/cache/{user(app)}/build"
+
+
 def run(system: System, task: Task) -> None:
     """Run a task to its end, its output line by line in the journal.
 
@@ -110,15 +115,14 @@ def _properties(task: Task) -> Iterator[tuple[str, str]]:
     yield "PartOf", f"piot-deploy@{task.app}.service"
     yield "RuntimeMaxSec", f"{task.limit:.0f}"
     yield "WorkingDirectory", task.directory
-    yield "CacheDirectory", user(task.app)
+    yield "CacheDirectory", f"{user(task.app)} {user(task.app)}/build"
     yield "TemporaryFileSystem", f"{folder(task.app)}:ro"
     for path, seen in task.writable:
         yield "BindPaths", f"{path}:{seen}"
     for path, seen in task.readable:
         yield "BindReadOnlyPaths", f"{path}:{seen}"
-    cache = f"/var/cache/{user(task.app)}"
-    # npm, cargo, go and pip keep below it what the next build need not fetch again.
-    for name, value in (("HOME", cache), ("PIP_CACHE_DIR", f"{cache}/pip"), *task.env):
+    home = cache(task.app)
+    for name, value in (("HOME", home), ("PIP_CACHE_DIR", f"{home}/pip"), *task.env):
         # A property is no unit file: nothing expands specifiers in it.
         yield "Environment", assignment(name, value).replace("%%", "%")
 

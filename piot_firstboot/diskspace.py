@@ -14,7 +14,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import TypeVar
 
-from piot_firstboot import files, release, repository, state
+from piot_firstboot import confined, files, release, repository, state
 from piot_firstboot.errors import ApplyError
 from piot_firstboot.state import Record
 from piot_firstboot.system import System
@@ -104,7 +104,7 @@ def _make_room(system: System, record: Record, need: Need, doing: str) -> Record
         # The oldest first. The release that runs is the one to go back to from here.
         record = state.save(system, replace(record, good=record.good[:-1]))
         release.prune(system, record.app, record.kept)
-    for cache in _CACHES:
+    for cache in (*_CACHES, confined.cache(record.app)):
         if not fits():
             system.remove_tree(cache)
     if not fits():

@@ -58,6 +58,10 @@ def stage(system: System, app: str, commit: str) -> None:
     _need(system, declared.secrets)
     read = _file_reader(system, partial)
     build.prepare(system, app, commit, partial, final, declared, read)
+    if _manifest(system, app, partial, commit) != declared:
+        # What builds and installs is often not the author's own, and a unit may run as root.
+        hint = "units come from what was committed: write there what the build would"
+        raise Unfit(f"the build changed {declared.source}", hint)
     system.sync(partial)
     system.rename(partial, final)
 

@@ -15,7 +15,7 @@ from dataclasses import replace
 from piot_firstboot import build
 from piot_firstboot.errors import ConfigError
 from piot_firstboot.items import File, Item, Unit
-from piot_firstboot.manifest import Manifest, Service
+from piot_firstboot.manifest import Manifest
 from piot_firstboot.render.app_units import UNITS, Release, render_app
 from piot_firstboot.state import folder
 from piot_firstboot.system import System
@@ -36,6 +36,7 @@ def keep(
     reloaded: set[str] = set()
     kept: dict[str, bytes] = {}
     rendered: dict[str, dict[str, bytes]] = {}
+    known = _Known(system, release.app)
     for service in declared.services:
         path = f"{UNITS}/{release.prefix}-{service.name}.service"
         installed = system.read(path) or b""
@@ -43,7 +44,7 @@ def keep(
         commit = named[1].decode() if named else release.commit
         if commit == release.commit:
             continue
-        same = _same(system, service, release, commit)
+        same = known.same(service.watch, release.commit, commit)
         if not same and service.name not in reloads:
             continue
         if commit not in rendered:
@@ -66,15 +67,28 @@ def _settled(item: Item, kept: dict[str, bytes], reloaded: set[str]) -> Item:
     return item
 
 
-def _same(system: System, service: Service, release: Release, commit: str) -> bool:
-    """Tell whether what a service runs on is there in both releases, and the same."""
-    places = ((release.commit, release.path), (commit, _place(release.app, commit)))
-    prints = [
-        build.fingerprint(system, release.app, name, path, service.watch)
-        for name, path in places
-        if system.exists(path)
-    ]
-    return len(prints) == 2 and prints[0] == prints[1] != ""
+class _Known:
+    """What releases were made of, read and compared once for all services."""
+
+    def __init__(self, system: System, app: str) -> None:
+        self._system, self._app = system, app
+        self._made: dict[str, build.Made | None] = {}
+        self._prints: dict[tuple[str, tuple[str, ...]], str] = {}
+
+    def same(self, globs: tuple[str, ...], one: str, other: str) -> bool:
+        """Tell whether what a service runs on is there in both releases, and the same."""
+        return self._print(globs, one) == self._print(globs, other) != ""
+
+    def _print(self, globs: tuple[str, ...], commit: str) -> str:
+        if commit not in self._made:
+            place = _place(self._app, commit)
+            self._made[commit] = build.made(self._system, self._app, commit, place)
+        made = self._made[commit]
+        if made is None:
+            return ""
+        if (commit, globs) not in self._prints:
+            self._prints[commit, globs] = made.fingerprint(globs)
+        return self._prints[commit, globs]
 
 
 def _at(declared: Manifest, release: Release, commit: str) -> dict[str, bytes]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import cache
 from hashlib import blake2b
 
 _WILD = "*?["
@@ -58,11 +59,16 @@ def matches(pattern: str, path: str) -> bool:
 
     A glob that names a directory stands for all that is in it.
     """
-    plain = _plain(pattern)
+    return bool(_compiled(_plain(pattern)).fullmatch(path))
+
+
+@cache
+def _compiled(pattern: str) -> re.Pattern[str]:
+    """Translate a glob once for all files."""
     try:
-        return bool(re.fullmatch(f"{_regex(plain)}(/.*)?", path, re.DOTALL))
+        return re.compile(f"{_regex(pattern)}(/.*)?", re.DOTALL)
     except re.error:  # a range such as [z-a], which no name can be in
-        return path == plain
+        return re.compile(re.escape(pattern))
 
 
 def _plain(pattern: str) -> str:

@@ -33,7 +33,7 @@ name: mix
 needs: {apt: [gcc, libc6-dev, nodejs], python: requirements.txt}
 build: ./build.sh "a b" $GREETING
 env_file: mix.env
-env: {GREETING: '100% "$HOME" \\'}
+env: {GREETING: '100% "$HOME" \\', LINES: "a\\nb\\nc"}
 services:
   py:
     run: python py/main.py
@@ -66,7 +66,7 @@ FILES = {
         'echo "as $(id -un) in $PWD, $# arguments: $1, $2, $GREETING"\n'
         'echo "beside: $(ls .. | tr "\\n" " ")"\n'
         "touch /usr/escaped /var/lib/piot/apps/escaped ../escaped 2>/dev/null && echo escaped\n"
-        'echo "env_file: $BUILD_AS"\n'
+        'echo "env_file: $BUILD_AS"; echo "$LINES" | grep -c .\n'
         'command -v greet\nset -- *.fail\n[ "$1" = "*.fail" ] || { echo "no good: $1"; exit 7; }\n'
         "umask 077\ngcc -O1 -o c/main c/main.c\n"
     ),
@@ -188,7 +188,7 @@ def test_the_build_ran_as_the_app_in_a_sandbox(pi: Pi) -> None:
     assert f"as piot-mix in {release}, 2 arguments: a b, {greeting}, {greeting}" in log
     assert f"beside: {commit}" in log, "it sees no other release"
     assert f"{release}/.venv/bin/greet" in log
-    assert "env_file: release" in log
+    assert "env_file: release" in log and "3" in log
     assert "escaped" not in log
     assert "Successfully installed greeter-1.0" in m.sh("journalctl -o cat -t mix-python")
     assert "escaped" not in m.sh("ls /usr /var/lib/piot/apps /var/lib/piot/apps/mix/*")
@@ -410,6 +410,33 @@ def _memory(machine: Machine) -> bool:
     return "memory" in machine.sh("cat /sys/fs/cgroup/cgroup.controllers || true").split()
 
 
+def test_a_secret_restarts_what_sees_it_where_it_is(pi: Pi) -> None:
+    m = pi.machine
+    m.sh("printf one | piot secret set KEY")
+    seen = MANIFEST.replace("watch: [node]", "watch: [node], secrets: [KEY]")
+    pi.push({".piot.yaml": seen})
+    pi.push({"README": "secret"})
+    before = pi.units()
+    m.sh("printf two | piot secret set KEY")
+    eventually(lambda: pi.units()["node"][0] not in ("0", before["node"][0]), 30, "a restart", 0.3)
+    eventually(lambda: pi.status()["step"] == "committed", 30, "the end of the deploy", 0.3)
+    after = pi.units()
+    assert [name for name in SERVICES if after[name] != before[name]] == ["node"]
+    assert after["node"][2] == before["node"][2], "in the release that it was in"
+    pid = after["node"][0]
+    assert m.sh(f"cat /proc/{pid}/root/run/credentials/piot-mix-node.service/KEY") == "two"
+
+
+def test_a_build_cannot_write_units(pi: Pi) -> None:
+    before = pi.units()
+    script = "#!/bin/sh\nsed -i 's/run: .note.sh tick/root: true, &/' .piot.yaml\n"
+    bad = pi.push({"build.sh": script}, ok=False)
+    failure = pi.status()["bad"][0]
+    assert failure["commit"] == bad and "the build changed .piot.yaml" in failure["reason"]
+    assert pi.units() == before
+    pi.push({"build.sh": FILES["build.sh"]})
+
+
 def test_timers_keep_their_jitter_and_catch_up(pi: Pi) -> None:
     m = pi.machine
     elapse = "systemctl show -P NextElapseUSecRealtime piot-mix-late.timer"
@@ -427,8 +454,7 @@ def test_timers_keep_their_jitter_and_catch_up(pi: Pi) -> None:
 
 def test_an_ejected_app_runs_without_piot(pi: Pi) -> None:
     m = pi.machine
-    m.write("/root/key", "s3cret")
-    m.sh("piot secret set KEY </root/key")
+    m.sh("printf s3cret | piot secret set KEY")
     pi.push({".piot.yaml": MANIFEST.replace("services:", "secrets: [KEY]\nservices:")})
     before = pi.units()
     done = m.run(["piot", "eject"], check=False)

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from piot_firstboot import deploy, transaction
+from piot_firstboot import deploy, state, transaction
 from tests.kit.apptree import UNITS, Device
 
 MANIFEST = """\
@@ -99,6 +100,22 @@ def test_it_stays_through_rollback_reconcile_and_resume(device: Device) -> None:
     assert device.deploy().ok
     transaction.reconcile(device.system, device.record())
     assert (named(device, "web"), named(device, "all")) == (first, third)
+
+
+@pytest.mark.parametrize("step", ["switched", "probation"])
+def test_it_stays_when_a_switch_is_resumed(device: Device, step: state.Step) -> None:
+    first = named(device, "web")
+    second = push(device, readme="x")
+    record = replace(device.record(), step=step, commit=first, target=second, good=())
+    state.save(device.system, record)
+    # Cut off before the first unit was written, and after all of them were.
+    for unit in ("all", ""):
+        if unit:
+            path = device.root / UNITS / f"piot-garden-{unit}.service"
+            path.write_text(path.read_text().replace(second, first))
+        assert device.deploy().ok
+        assert (named(device, "web"), named(device, "all")) == (first, second)
+        state.save(device.system, record)
 
 
 def test_a_rollback_brings_back_what_it_changed(device: Device) -> None:
