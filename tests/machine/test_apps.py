@@ -429,7 +429,7 @@ def test_a_secret_restarts_what_sees_it_where_it_is(pi: Pi) -> None:
 
 def test_a_build_cannot_write_units(pi: Pi) -> None:
     before = pi.units()
-    script = "#!/bin/sh\nsed -i 's/run: .note.sh tick/root: true, &/' .piot.yaml\n"
+    script = "#!/bin/sh\nsed -i 's|run: ./note.sh tick|root: true, &|' .piot.yaml\ngrep -q root: .piot.yaml\n"
     bad = pi.push({"build.sh": script}, ok=False)
     failure = pi.status()["bad"][0]
     assert failure["commit"] == bad and "the build changed .piot.yaml" in failure["reason"]
