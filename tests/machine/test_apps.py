@@ -427,16 +427,6 @@ def test_a_secret_restarts_what_sees_it_where_it_is(pi: Pi) -> None:
     assert m.sh(f"cat /proc/{pid}/root/run/credentials/piot-mix-node.service/KEY") == "two"
 
 
-def test_a_build_cannot_write_units(pi: Pi) -> None:
-    before = pi.units()
-    script = "#!/bin/sh\nsed -i 's|run: ./note.sh tick|root: true, &|' .piot.yaml\ngrep -q root: .piot.yaml\n"
-    bad = pi.push({"build.sh": script}, ok=False)
-    failure = pi.status()["bad"][0]
-    assert failure["commit"] == bad and "the build changed .piot.yaml" in failure["reason"]
-    assert pi.units() == before
-    pi.push({"build.sh": FILES["build.sh"]})
-
-
 def test_timers_keep_their_jitter_and_catch_up(pi: Pi) -> None:
     m = pi.machine
     elapse = "systemctl show -P NextElapseUSecRealtime piot-mix-late.timer"
