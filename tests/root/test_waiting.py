@@ -292,3 +292,25 @@ def test_a_record_that_was_lost_is_no_end(device: Device) -> None:
     assert device.deploy().ok
     assert (device.record().commit, device.record().step) == (head, "committed")
     assert state.load(device.system, "garden").note == ""
+
+
+@pytest.mark.parametrize("years", [-30, -1, 1, 30])
+def test_a_clock_that_jumps_by_years_blocks_nothing(
+    device: Device, monkeypatch: pytest.MonkeyPatch, years: int
+) -> None:
+    """Neither a wait nor a soak gets longer than it was meant to be."""
+    now = time.time()
+    lacking = device.repo.commit({".piot.yaml": f"secrets: [KEY]\n{RINGS}"})
+    device.deploy()
+    assert "next try in 1 min" in device.deploy().text
+    jumped = now + years * 365.25 * 86400
+    monkeypatch.setattr(time, "time", lambda: jumped)
+    assert "secrets not on this device" in device.deploy().text
+    device.system.write("/var/lib/piot/secrets/KEY", b"x", 0o600)
+    deploy.forgive(device.system, "garden")
+    device.deploy()
+    wait = device.record().until - jumped
+    assert wait <= 24 * 3600 + 1, "at most the soak"
+    monkeypatch.setattr(time, "time", lambda: jumped + 24 * 3600 + 1)
+    assert device.deploy().ok
+    assert device.record().commit == lacking
