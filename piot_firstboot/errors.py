@@ -93,5 +93,3 @@ class Refused(Unreachable):
 
 class Missing(ApplyError):
     """The remote answers, but has no such ref."""
-
-    later = True
