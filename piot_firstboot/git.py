@@ -113,6 +113,11 @@ def wanted(ref: str) -> tuple[str, ...]:
     return ("--heads", "--tags") if ref.startswith("refs/heads/") else ()
 
 
+def prefixes(ref: str) -> tuple[str, ...]:
+    """Return with what the names of these refs begin."""
+    return (ref, _TAGS)
+
+
 def patterns(ref: str) -> tuple[str, ...]:
     """Return which refs to list: one, what it stands for if it is an annotated tag, and orders."""
     return (ref, f"{ref}^{{}}", f"{_TAGS}*")

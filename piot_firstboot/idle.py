@@ -13,7 +13,7 @@ import select
 import time
 import zlib
 
-from piot_firstboot import __version__, git
+from piot_firstboot import __version__, git, lsrefs
 
 BOOT_STAMP = "/var/lib/piot/boot.stamp"
 POLL_STAMP = "/run/piot/poll"  # a directory: one stamp an app, gone with each boot
@@ -192,18 +192,33 @@ def unmoved(root: str, app: str) -> bool:
         known = root + hosts if hosts else ""
         way = git.reach(url, key=key, hosts=known, token=token, trusted=trusted)
         environment = {**way[1], "GIT_SSL_CAINFO": anchor} if anchor else way[1]
-        asked = ("ls-remote", *git.wanted(ref), "--", url, *git.patterns(ref))
-        out = _output(("git", *way[0], *asked), environment)
+        tips = _tips(url, ref, way[0], environment)
     finally:
         for fd in held:
             os.close(fd)
-    if out is None:
+    if tips is None:
         return False
-    rows = out.decode("utf-8", "replace").split("\n")
-    tips = dict(line.split("\t")[::-1] for line in rows if "\t" in line)
     if tips.get(f"{ref}^{{}}", tips.get(ref)) != commit:
         return False
     return git.orders(tips) == orders
+
+
+def _tips(
+    url: str, ref: str, options: tuple[str, ...], environment: dict[str, str]
+) -> dict[str, str] | None:
+    """Ask the remote for the ref and PioT's tags; None when it does not answer."""
+    if url.startswith("http"):
+        environment = {"PATH": os.environ.get("PATH", _PATH), **environment}
+        prefixes = git.prefixes(ref)
+        tips = lsrefs.ask(options, environment, url, prefixes, _PATIENCE)
+        if not isinstance(tips, str):
+            return tips
+    asked = ("ls-remote", *git.wanted(ref), "--", url, *git.patterns(ref))
+    out = _output(("git", *options, *asked), environment)
+    if out is None:
+        return None
+    rows = out.decode("utf-8", "replace").split("\n")
+    return dict(line.split("\t")[::-1] for line in rows if "\t" in line)
 
 
 def _secret(path: str) -> bytes | None:

@@ -17,6 +17,7 @@ CALM = {
     **{"hang": False, "status": 0, "text": "", "token": ""},
     # Send the client elsewhere; answer with a page; end after so many bytes; bytes a second.
     **{"redirect": "", "html": False, "cut": 0, "rate": 0},
+    "old": False,  # speak the first version of git's protocol only
 }
 
 
