@@ -6,6 +6,7 @@ import json
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
+from fnmatch import fnmatchcase
 from typing import Any
 
 from piot_firstboot import languages, procfile, source, yamlvalues, yamlwrite
@@ -14,6 +15,11 @@ from piot_firstboot.manifest import judge
 from piot_firstboot.yamltext import Mapping
 
 _HEAD = "What runs here, and when: man piot.yaml, or piot check --help."
+_SECRET = re.compile(r"(?i)secret|token|passw|pass$|api_?key|private|credential")
+_SAFER = (
+    "{0} sounds like a secret, so its value is not written down: on the device, store it with sudo"
+    " piot secret set {0}, and read it from $CREDENTIALS_DIRECTORY/{0}"
+)
 _DETECTORS = (
     languages.python,
     languages.node,
@@ -47,20 +53,49 @@ class Draft:
 def from_procfile(contents: source.Read, name: str) -> Draft:
     """Say what a Procfile says. Raises ConfigError with its problems."""
     data = contents(procfile.NAME) or b""
-    beside = source.beside(contents)
+    told: list[str] = []
+
+    def committed(file: str) -> bytes | None:
+        return None if file in procfile.ENV_NAMES and _ignored(file, contents) else contents(file)
+
+    hidden = [n for n in procfile.ENV_NAMES if contents(n) is not None and committed(n) is None]
+    told += [f"{n}: left out, as .gitignore keeps it from the device" for n in hidden]
+    beside = source.beside(committed)
     reading = procfile.read(data, procfile.NAME, *beside)
     judge(reading)
     root = reading.root
     assert isinstance(root, Mapping)
-    named = _named(name)
-    pairs = (root.pairs[0], *yamlwrite.nodes(named).pairs, *root.pairs[1:])
-    told = [f"Procfile: {_counted(root)}"]
-    if beside[0][0]:
-        told.append(f"{beside[0][0]}: its variables are under env; the file is not read any more")
+    root, secrets = _without_secrets(root)
+    rows: dict[str, Any] = {**_named(name), **({"secrets": secrets} if secrets else {})}
+    pairs = (root.pairs[0], *yamlwrite.nodes(rows).pairs, *root.pairs[1:])
+    told.insert(0, f"Procfile: {_counted(root)}")
+    file = beside[0][0]
+    if any(key.text == "env" for key, _ in root.pairs):
+        told.append(f"{file}: its variables are under env; the file is not read any more")
+    told += [f"{file}: {_SAFER.format(key)}" for key in secrets]
     if beside[1]:
         told.append(f"{beside[1]}: its packages are installed for each release that needs them")
     text = yamlwrite.text(Mapping(pairs, root.place), {"piot": _HEAD})
     return Draft(text, tuple(told))
+
+
+def _ignored(name: str, contents: source.Read) -> bool:
+    """Tell whether .gitignore names a file at the top, in the ways that people write it."""
+    lines = (contents(".gitignore") or b"").decode("utf-8", "replace").splitlines()
+    words = [line.strip().removeprefix("/") for line in lines if not line.startswith(("#", "!"))]
+    return any(word and fnmatchcase(name, word) for word in words)
+
+
+def _without_secrets(root: Mapping) -> tuple[Mapping, list[str]]:
+    """Take out the variables that sound like secrets: what is written goes into git."""
+    env = next((value for key, value in root.pairs if key.text == "env"), None)
+    if not isinstance(env, Mapping):
+        return root, []
+    secret = [key.text for key, _ in env.pairs if _SECRET.search(key.text)]
+    kept = Mapping(tuple(row for row in env.pairs if row[0].text not in secret), env.place)
+    pairs = tuple((key, kept if value is env else value) for key, value in root.pairs)
+    pairs = tuple((key, value) for key, value in pairs if value is not kept or kept.pairs)
+    return Mapping(pairs, root.place), secret
 
 
 def detect(

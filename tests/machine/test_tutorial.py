@@ -8,6 +8,7 @@ After a wanted change of what is printed:
 from __future__ import annotations
 
 import os
+import re
 import shlex
 import subprocess
 import sys
@@ -87,6 +88,9 @@ def test_the_tutorial_is_true(tmp_path: Path) -> None:
         if REWRITE:
             TUTORIAL.write_text(played)
         assert not wrong, "\n".join(wrong) + shlex.join(["", pi.diagnosis()])
+        # And what is deployed is what its folder would become.
+        pi.run(["git", "clone", "-q", repo.url, "/srv/station"])
+        assert re.fullmatch(r"\d+ units of station as they are", pi.sh("piot plan /srv/station"))
 
 
 def deployed(pi: Machine, step: str) -> None:
