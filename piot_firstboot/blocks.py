@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from collections.abc import Mapping as Rows
 from dataclasses import dataclass, field
+from difflib import get_close_matches
 from typing import Any
 
 from piot_firstboot import yamlvalues
@@ -54,6 +55,7 @@ class Block:
     name: str
     place: Place
     broken: bool = False
+    meant: set[str] = field(default_factory=set)  # by unknown keys: that they are missing is said
     _keys: dict[str, Place] = field(default_factory=dict)
     _values: dict[str, Any] = field(default_factory=dict)
     _rows: Rows[str, Key] = field(default_factory=dict)
@@ -104,13 +106,14 @@ class Reader:
             row = rows.get(key.text)
             if row is None:
                 self._unknown(where, key)
+                block.meant |= set(get_close_matches(key.text.lower(), list(rows), 1))
                 continue
             block._keys[key.text] = key.place
             found = row.type.read(self, value, key.text)
             if found is not REFUSED:
                 block._values[key.text] = found
         for row in rows.values():
-            if row.required and not block.has(row.name):
+            if row.required and not block.has(row.name) and row.name not in block.meant:
                 owner = name or where
                 missing = (
                     f"{row.name}: is missing" if where == "top" else f"{owner} has no {row.name}"

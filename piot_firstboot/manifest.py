@@ -146,7 +146,7 @@ def _job(reader: Reader, block: Block, top: Block) -> Job | None:
     run = appblocks.command(reader, block, "run", shell=block.value("shell"))
     problem = reader.reading.problem
     chosen = [key for key in ("every", "at", "once") if block.has(key)]
-    if not chosen:
+    if not chosen and block.meant.isdisjoint(("every", "at", "once")):
         hint = "add every: 5min, at: 02:30 or once: commit"
         problem(block.place, f"when does {block.name} run?", hint)
     for key in chosen[1:]:
