@@ -1,6 +1,7 @@
 """piot ping: tell an address that a run starts, or how it ended, as healthchecks.io has it.
 
-Runs as the job itself does, in its sandbox and with its credentials. Whatever goes wrong ends here,
+Before a run this is done as the job itself is, in its sandbox and with its credentials; after it,
+where these are gone, as root with what PioT has stored. Whatever goes wrong ends here,
 within ten seconds: who listens may be down, and that is nothing to the job.
 """
 
@@ -15,6 +16,7 @@ from urllib.parse import urlsplit, urlunsplit
 from urllib.request import Request, urlopen
 
 from piot_firstboot import unitvalues
+from piot_firstboot.errors import ApplyError
 from piot_firstboot.notify import complain
 
 LATER = 75  # an exit code; `cli` says what they mean
@@ -29,7 +31,7 @@ def tell(when: str, url: str, secret: str) -> int:
         base = unitvalues.ping(url or _credential(secret))
         if "://" not in base:
             raise ValueError("this is not an address")
-    except (OSError, ValueError):
+    except (OSError, ValueError, ApplyError):
         where = f"the secret {secret} does not hold" if secret else "this is not"
         complain(f"ping: {where} an https address")
         return LATER
@@ -76,8 +78,16 @@ def send(url: str, text: str) -> str:
 
 
 def _credential(name: str) -> str:
-    """Read an address from a credential of the unit."""
+    """Read an address from a credential of the unit, or from the store."""
     folder = os.environ.get("CREDENTIALS_DIRECTORY")
-    if not folder:
-        return ""
-    return Path(folder, name).read_text("utf-8").strip()
+    if folder and Path(folder, name).is_file():
+        return Path(folder, name).read_text("utf-8").strip()
+    return _stored(name) if os.geteuid() == 0 else ""
+
+
+def _stored(name: str) -> str:
+    """Read an address from the store."""
+    from piot_firstboot import vault
+    from piot_firstboot.system import System
+
+    return vault.get(System("/"), name) or ""

@@ -63,7 +63,9 @@ def job_file(context: Context, job: Job, before: Iterable[str]) -> UnitFile:
         mark = app_exec.line(("/usr/bin/install", "-D", "-m", "0644", "/dev/null", done))
         file.add("Service", "ExecStartPost", f"+{mark}")
     if job.ping:
-        file.add("Service", "ExecStopPost", f"-{_ping(job, '--end')}")
+        # systemd has taken the credentials away by then: as root (+) it is read from the store.
+        root = "" if "://" in job.ping else "+"
+        file.add("Service", "ExecStopPost", f"-{root}{_ping(job, '--end')}")
     add_process(context, file, job)
     if job.once in ("device", "boot") and not awaited(job):
         file.add("Install", "WantedBy", context.target)

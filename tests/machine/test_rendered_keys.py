@@ -24,7 +24,8 @@ for name in *; do echo $name $(base64 -w 0 $name); done > $STATE_DIRECTORY/$PIOT
 # Stands in for the program: what units give it and what becomes of its failure is the question.
 PIOT = """\
 #!/bin/sh
-echo "$@" $(cat $CREDENTIALS_DIRECTORY/HC) $SERVICE_RESULT $EXIT_STATUS >> $STATE_DIRECTORY/pings
+test "$2" = --end || echo "$@" "$(cat $CREDENTIALS_DIRECTORY/HC)" >> $STATE_DIRECTORY/pings
+test "$2" = --start || echo "$@" $(id -un) $SERVICE_RESULT $EXIT_STATUS >> $STATE_DIRECTORY/pings
 exit 75
 """
 ODD = "\"'\\$%{}`;#=*?~&|<>()[]!^-+@, \t\n\r\x01\x1b\x7f\x85\xa0\u2028\ufeffaZ09ąß🌱"
@@ -193,9 +194,17 @@ def test_ports_limits_peers_reload_and_pings(machine: Machines) -> None:
     told = [line for line in pings if "--secret" in line]
     assert told[-2:] == [
         ["ping", "--start", "--secret", "HC", "https://hc.example/secret"],
-        ["ping", "--end", "--secret", "HC", "https://hc.example/secret", "exit-code", "3"],
+        ["ping", "--end", "--secret", "HC", "root", "exit-code", "3"],
     ]
-    assert ["ping", "--end", "--", "https://hc.example/x?a=%20$b", "success", "0"] in pings
+    assert [
+        "ping",
+        "--end",
+        "--",
+        "https://hc.example/x?a=%20$b",
+        "piot-app",
+        "success",
+        "0",
+    ] in pings
 
 
 def test_a_wrong_clock_holds_back_calendar_jobs_and_not_the_boot(machine: Machines) -> None:

@@ -85,6 +85,7 @@ def test_a_secret_that_is_no_address_is_not_shown(
     (tmp_path / "HC").write_text(text)
     monkeypatch.setenv("CREDENTIALS_DIRECTORY", str(tmp_path))
     monkeypatch.setattr("signal.alarm", lambda seconds: 0)
+    monkeypatch.setattr(ping, "_stored", lambda name: "")
     assert ping.tell("start", "", "HC") == 75
     assert ping.tell("start", "", "ABSENT") == 75
     said = capsys.readouterr()
@@ -93,3 +94,22 @@ def test_a_secret_that_is_no_address_is_not_shown(
         "ping: the secret ABSENT does not hold an https address\n"
     )
     assert said.out == ""
+
+
+def test_after_a_run_the_store_is_asked(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """systemd takes the credentials away before ExecStopPost=, which is then root's."""
+    monkeypatch.setattr("signal.alarm", lambda seconds: 0)
+    monkeypatch.setattr("os.geteuid", lambda: 0)
+    monkeypatch.setattr(ping, "_stored", {"HC": "https://hc.example/x"}.__getitem__)
+    monkeypatch.setenv("SERVICE_RESULT", "success")
+    sent: list[str] = []
+
+    def send(url: str, text: str) -> str:
+        sent.append(url)
+        return text
+
+    monkeypatch.setattr(ping, "send", send)
+    for folder in ("", str(tmp_path)):
+        monkeypatch.setenv("CREDENTIALS_DIRECTORY", folder)
+        assert ping.tell("end", "", "HC") == 0
+    assert sent == ["https://hc.example/x/0"] * 2
