@@ -138,7 +138,6 @@ class Job:
     memory: int | None = None
     cpu: float | None = None
     when: When = field(default_factory=When)
-    watch: Globs = ()
     env_file: str = ""
     devices: tuple[str, ...] = ()
 

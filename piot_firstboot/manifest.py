@@ -132,6 +132,7 @@ def _service(reader: Reader, block: Block, top: Block) -> Service | None:
         run=run,
         notify=notify,
         watchdog=block.value("watchdog"),
+        watch=block.value("watch"),
         restart=block.value("restart"),
         after=_after(block),
         health=health,
@@ -157,10 +158,6 @@ def _job(reader: Reader, block: Block, top: Block) -> Job | None:
         problem(block.key("catch_up"), f"catch_up belongs to at, not to {chosen[0]}")
     if block.has("ping") and chosen == ["once"]:
         problem(block.key("ping"), "ping belongs to every and at, not to once")
-    if block.has("watch") and chosen and block.value("once") != "commit":
-        hint = "leave it out: a run always uses the newest release"
-        what = f"once: {block.value('once')}" if chosen[0] == "once" else chosen[0]
-        problem(block.key("watch"), f"watch belongs to once: commit, not to {what}", hint)
     shared = _shared(reader, block, top)
     ping = block.value("ping")
     if ping and "://" not in ping:
@@ -202,7 +199,6 @@ def _shared(reader: Reader, block: Block, top: Block) -> dict[str, Any]:
         "memory": block.value("memory"),
         "cpu": block.value("cpu"),
         "when": appblocks.when(reader, block),
-        "watch": block.value("watch"),
         "root": block.value("root"),
         "systemd": block.value("systemd"),
     }

@@ -14,7 +14,6 @@ from piot_firstboot import (
     fleet,
     host,
     neighbours,
-    records,
     repository,
     source,
     untouched,
@@ -29,7 +28,6 @@ from piot_firstboot.notify import warn
 from piot_firstboot.programs import SYSTEMD, program_finder
 from piot_firstboot.render.app_notices import notices
 from piot_firstboot.render.app_units import Release, render_app
-from piot_firstboot.render.device import SAID
 from piot_firstboot.state import folder
 from piot_firstboot.state import source as origin
 from piot_firstboot.system import System
@@ -155,16 +153,6 @@ def _need(system: System, secrets: Iterable[str]) -> None:
         # Else the unit would fail for want of it, and its commit be blamed.
         if system.live:
             raise Lacking(str(error), error.hint) from None
-
-
-def hostname(system: System) -> str:
-    """Return the configured host name."""
-    return (system.read("/etc/hostname") or b"").decode("utf-8", "replace").strip()
-
-
-def role(system: System) -> str:
-    """Return the role that piot.conf gives the device, or ""."""
-    return str(records.values(system.read(SAID)).get("role", ""))
 
 
 def systemd_version(system: System) -> int:

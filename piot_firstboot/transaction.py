@@ -17,6 +17,7 @@ from piot_firstboot import (
     diskspace,
     gate,
     guard,
+    host,
     orders,
     probation,
     release,
@@ -96,7 +97,7 @@ def _not_yet(
         tip.commit,
         rings=declared.fleet.rings,
         ring=origin.ring,
-        hostname=release.hostname(system),
+        hostname=host.device(system).host,
         arrived=record.came(tip.commit) or now,
         now=now,
     )

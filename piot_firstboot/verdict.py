@@ -7,7 +7,7 @@ import time
 from hashlib import blake2b
 from typing import Any
 
-from piot_firstboot import __version__, causes, deadman, journal, probation, release, vault
+from piot_firstboot import __version__, causes, deadman, host, journal, probation, release, vault
 from piot_firstboot.declared import Job, Manifest, Service
 from piot_firstboot.errors import ApplyError
 from piot_firstboot.notify import progress
@@ -90,7 +90,7 @@ def basis(system: System, *, refused: bool = False) -> str:
     run what this one could not. What PioT `refused`, another version of it may understand; what
     was switched to and crashed is not tried again for that.
     """
-    parts = [release.hostname(system), release.role(system), str(release.systemd_version(system))]
+    parts = [repr(host.device(system)), str(release.systemd_version(system))]
     text = "\n".join([*parts, __version__ if refused else ""])
     return blake2b(text.encode(), digest_size=6).hexdigest()
 

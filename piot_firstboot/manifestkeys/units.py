@@ -65,9 +65,9 @@ KEYS: tuple[Key, ...] = (
         "The devices it may use, instead of the app's", "{devices: [camera]}"),
     Key(_UNIT, "dir", types.value(yamlvalues.directory, "a directory of the release"), "",
         "Its working directory", "web"),
-    Key(_UNIT, "watch", types.values(unitvalues.watched, "a pattern, or a list", some=True), (),
-        "Files of the release that it is made of: restarted, or with once: commit run, only when "
-        "one of them changed; if not given, any", '["web/**", requirements.txt]'),
+    Key(_SERVICE, "watch", types.values(unitvalues.watched, "a pattern, or a list", some=True), (),
+        "Files of the release that it is made of: restarted only when one of them changed; if not "
+        "given, any", '["web/**", requirements.txt]'),
     Key(_UNIT, "root", types.FLAG, False,
         "Whether it runs as root, without the sandbox", "true"),
     Key(_UNIT, "systemd", types.SYSTEMD, (),

@@ -97,6 +97,34 @@ FILES = {
     ),
 }  # fmt: skip
 
+# A project that builds itself, by a backend of its own (PEP 517), so that nothing is downloaded.
+PROJECT = """\
+[project]
+name = "mixed"
+version = "1.0"
+dependencies = ["greeter==2.0"]
+[build-system]
+requires = []
+build-backend = "backend"
+backend-path = ["."]
+"""
+BACKEND = """\
+import zipfile
+def build_wheel(folder, config_settings=None, metadata_directory=None):
+    info = "mixed-1.0.dist-info"
+    files = {
+        "mixed.py": "COLOUR = 'blue'\\n",
+        f"{info}/METADATA": "Metadata-Version: 2.1\\nName: mixed\\nVersion: 1.0\\n"
+        "Requires-Dist: greeter==2.0\\n",
+        f"{info}/WHEEL": "Wheel-Version: 1.0\\nRoot-Is-Purelib: true\\nTag: py3-none-any\\n",
+    }
+    files[f"{info}/RECORD"] = "".join(f"{name},,\\n" for name in (*files, f"{info}/RECORD"))
+    with zipfile.ZipFile(f"{folder}/mixed-1.0-py3-none-any.whl", "w") as wheel:
+        for name, text in files.items():
+            wheel.writestr(name, text)
+    return "mixed-1.0-py3-none-any.whl"
+"""
+
 
 @dataclass
 class Pi:
@@ -307,6 +335,21 @@ def test_a_package_that_does_not_exist(pi: Pi) -> None:
     assert "No matching distribution found for greeter==3.0" in failure["reason"]
     assert "externally-managed" not in pi.machine.sh("journalctl -o cat -t mix-python")
     assert len(pi.machine.sh("ls /var/lib/piot/apps/mix/venvs").split()) <= 2
+
+
+def test_a_list_of_requirements_and_a_project(pi: Pi) -> None:
+    offline = 'env: {PIP_NO_INDEX: "1", PIP_FIND_LINKS: wheels, GREETING'
+    listed = MANIFEST.replace("env: {GREETING", offline)
+    listed = listed.replace("python: requirements.txt", "python: [greeter==2.0]")
+    commit = pi.push({".piot.yaml": listed})
+    assert pi.ran("py")[-1] == pi.ran("tool")[-1] == [commit, "2.0"]
+    project = listed.replace("[greeter==2.0]", "pyproject.toml")
+    files = {".piot.yaml": project, "pyproject.toml": PROJECT, "backend.py": BACKEND}
+    commit = pi.push({**files})
+    assert pi.ran("py")[-1] == pi.ran("tool")[-1] == [commit, "2.0"]
+    python = f"{pi.release(commit)}/.venv/bin/python"
+    assert pi.machine.sh(f"{python} -c 'import mixed; print(mixed.COLOUR)'") == "blue"
+    pi.push({".piot.yaml": MANIFEST, "more.txt": "greeter==2.0\n"})
 
 
 def packages(machine: Machine, *names: str) -> None:

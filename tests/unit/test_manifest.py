@@ -150,7 +150,7 @@ services:
   db: {run: ./db}
 jobs:
   up: {run: ./up, every: 5m, after: [web, other], ping: HC, secrets: [A]}
-  other: {run: ./o, once: commit, watch: x, memory: 1.5G, cpu: 150%}
+  other: {run: ./o, once: commit, memory: 1.5G, cpu: 150%}
 update: {gate: [web], keep: 3, quiet: "00:00-06:00", reload: {web: SIGHUP, db: usr1}}
 health: {journal: {priority: err, max: 20, per: 1h}}
 fleet:
@@ -178,7 +178,7 @@ fleet:
     assert (web.env_file, db.env_file) == ("web.env", "")
     up, other = app.jobs
     assert (up.after, up.ping, up.secrets) == (("web", "other"), "HC", ("A", "HC"))
-    assert (other.watch, other.memory, other.cpu) == (("x",), 3 << 29, 150.0)
+    assert (other.memory, other.cpu) == (3 << 29, 150.0)
     nothing = parse(b"piot: 1\nservices: {web: {run: ./web}}\n")
     assert nothing.needs == Needs() and nothing.update == Update() and nothing.fleet == Fleet()
     assert parse(b"piot: 1\njobs:\nneeds: {python: a/pyproject.toml}\n").needs.python == Python(
