@@ -137,6 +137,9 @@ def make_certificates(folder: Path, *names: str) -> None:
         *curve,
         "-subj",
         "/CN=PioT test CA",
+        # Without it Python 3.13 refuses the authority: ssl.VERIFY_X509_STRICT.
+        "-addext",
+        "keyUsage=critical,keyCertSign,cRLSign",
         "-keyout",
         "ca.key",
         "-out",

@@ -86,6 +86,7 @@ class Vm:
     def __init__(self, folder: Path, disk: Path) -> None:
         self.folder = folder
         self.disk = disk
+        self.recovered = folder / "recovered.img"
         self.console = folder / "console.log"
         self.boots = 0
         self._qemu: subprocess.Popen[bytes] | None = None
@@ -231,22 +232,23 @@ class Vm:
 
     def check_disk(self) -> str:
         """Recover both file systems as a boot would, on a copy, and return what is still wrong."""
-        part = self.folder / "checked.img"
-        try:
-            _cut_out(self.disk, part, _ROOT_AT, _ROOT_MIB)
-            # As a boot does: replays the journal and mends what that leaves to it (counters in the
-            # superblock, files that were open). 4 would be damage.
-            root = _tool("e2fsck", "-f", "-p", str(part), fine=(0, 1, 4))
-            root = root if "INCONSISTENCY" in root else ""
-            root += _tool("e2fsck", "-f", "-n", str(part), fine=(0, 4)).partition("Fix?")[1]
-            _cut_out(self.disk, part, _FAT_AT, _FAT_MIB)
-            # A FAT has no journal: the boot mends it. 1 says that it did.
-            _tool("fsck.fat", "-a", "-w", str(part), fine=(0, 1))
-            fat = _tool("fsck.fat", "-n", str(part), fine=(0, 1))
-            fat = "" if "Leaving filesystem unchanged" not in fat else fat
-            return root + fat
-        finally:
-            part.unlink()
+        part = self.recovered
+        _cut_out(self.disk, part, _FAT_AT, _FAT_MIB)
+        # A FAT has no journal: the boot mends it. 1 says that it did.
+        _tool("fsck.fat", "-a", "-w", str(part), fine=(0, 1))
+        fat = _tool("fsck.fat", "-n", str(part), fine=(0, 1))
+        fat = "" if "Leaving filesystem unchanged" not in fat else fat
+        _cut_out(self.disk, part, _ROOT_AT, _ROOT_MIB)
+        # As a boot does: replays the journal and mends what that leaves to it (counters in the
+        # superblock, files that were open). 4 would be damage.
+        root = _tool("e2fsck", "-f", "-p", str(part), fine=(0, 1, 4))
+        root = root if "INCONSISTENCY" in root else ""
+        root += _tool("e2fsck", "-f", "-n", str(part), fine=(0, 4)).partition("Fix?")[1]
+        return root + fat
+
+    def on_disk(self, path: str) -> str:
+        """Read a file of the root partition as check_disk() recovered it, before any boot."""
+        return _tool("debugfs", "-R", f"cat {path}", str(self.recovered))
 
     def put(self, path: str, text: str) -> None:
         """Write a file onto the FAT partition while the machine is off."""
@@ -272,6 +274,7 @@ class Vm:
         """Switch off and remove the disk."""
         self.kill()
         self.disk.unlink(missing_ok=True)
+        self.recovered.unlink(missing_ok=True)
 
     def __enter__(self) -> Self:
         return self

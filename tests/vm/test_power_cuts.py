@@ -149,8 +149,10 @@ def cut_deploy(pi: vm.Vm, repo: Repo, number: int, wait: float) -> str:
     time.sleep(wait)
     pi.kill()
     assert pi.check_disk() == "", "the file system is not clean"
+    # Read off the disk: once it has booted, the next run may have gone on already.
+    found = json.loads(pi.on_disk(STATE))
+    step = found["step"] if found["target"] or found["commit"] == commit else "not begun"
     pi.boot()
-    step = json.loads(pi.sh(f"cat {STATE}"))["step"]
     version_runs(pi, {number - 1, number}, timeout=180)
     pi.run("systemctl start piot-deploy@garden", timeout=300)
     version_runs(pi, {number})
