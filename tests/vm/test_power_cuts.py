@@ -15,6 +15,7 @@ import pytest
 
 from tests.kit import deb, vm
 from tests.kit.git_repo import Repo
+from tests.kit.wait import eventually
 
 KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIP60Jb5IUMtw4XyjIaeW+nxoJyu2oD9i59eaaXTy6QIa ada@laptop"
 API_KEY = "s3cr3t-value-of-the-api"
@@ -135,6 +136,7 @@ def check_first_boot(pi: vm.Vm) -> None:
 
 def deploy(pi: vm.Vm, repo: Repo, number: int) -> float:
     """Deploy a commit undisturbed; return how long that took."""
+    at_rest(pi)
     release(repo, number)
     began = time.monotonic()
     pi.run("systemctl start piot-deploy@garden", timeout=300)
@@ -144,6 +146,7 @@ def deploy(pi: vm.Vm, repo: Repo, number: int) -> float:
 
 def cut_deploy(pi: vm.Vm, repo: Repo, number: int, wait: float) -> str:
     """Cut the power in the middle of a deploy; check what is there then, and after the next run."""
+    at_rest(pi)
     commit = release(repo, number)
     pi.run("systemctl start --no-block piot-deploy@garden")
     time.sleep(wait)
@@ -163,6 +166,12 @@ def cut_deploy(pi: vm.Vm, repo: Repo, number: int, wait: float) -> str:
     assert units == f"extra{number % 2}.timer"
     assert pi.up() == "running", pi.diagnosis()
     return f"{wait:.1f} s ({step})"
+
+
+def at_rest(pi: vm.Vm, timeout: float = 180) -> None:
+    """Wait for the end of a deploy that the timer began: it asked before the commit was there."""
+    asked = "systemctl show -P ActiveState piot-deploy@garden"
+    eventually(lambda: pi.sh(asked) in ("inactive", "failed"), timeout, "the end of a deploy", 0.5)
 
 
 def version_runs(pi: vm.Vm, numbers: set[int], timeout: float = 30) -> None:
