@@ -15,6 +15,8 @@ WEB = """\
 [Service]
 ExecStart=sleep infinity
 User=piot-garden
+# As PioT writes it: started only once it has the directory below.
+Type=exec
 StateDirectory=piot-garden
 [Install]
 WantedBy=multi-user.target
