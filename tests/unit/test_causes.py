@@ -31,7 +31,7 @@ SURROUNDINGS = {
     "E: Release file for x is not valid yet (invalid for another 3d 1h)": "clock",
     "server verification failed: certificate has expired.": "clock",
     "Could not resolve host: git.test": "DNS",
-    "Temporary failure resolving 'deb.debian.org'": "DNS",
+    "Temporary failure resolving 'mirror.example'": "DNS",
     "ssh: Could not resolve hostname git.test: Temporary failure in name resolution": "DNS",
     "Failed to connect to git.test port 443 after 1 ms: Couldn't connect to server": "network",
     "Operation too slow. Less than 1000 bytes/sec transferred the last 60 seconds": "network",
@@ -41,7 +41,7 @@ SURROUNDINGS = {
     "npm ERR! code ECONNRESET": "network",
     "WARNING: Retrying (Retry(total=4, connect=None)) after connection broken": "network",
     "npm ERR! getaddrinfo EAI_AGAIN registry.test": "DNS",
-    "E: Failed to fetch http://deb.debian.org/x  404  Not Found": "network",
+    "E: Failed to fetch http://mirror.example/x  404  Not Found": "network",
 }
 
 
