@@ -53,16 +53,16 @@ _OPERATORS = frozenset("|&;<>()")
 _BLANKS = frozenset(" \t")
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _ASSIGNMENT = re.compile(r"[A-Za-z_][A-Za-z0-9_]*=")
-# What only a shell has, and what to do without: POSIX.1-2017, 2.4 Reserved Words, 2.14 Special
-# Built-In Utilities. Those that are programs as well (echo, test, true) are not among them.
+# Words that no program stands behind, and what to do without: POSIX.1-2017, 2.4 Reserved Words,
+# 2.14 Special Built-In Utilities. Those that are programs as well (echo, test) are not among them.
 _ONLY_IN_A_SHELL = {
     "cd": "use dir:, or add shell: true",
     "exec": "leave exec out",
     "source": "name the program in the environment by its path, or add shell: true",
     ".": "name the program in the environment by its path, or add shell: true",
     **dict.fromkeys(
-        "alias bg break case continue eval export fg for function if readonly return select set "
-        "shift trap ulimit umask unset until while { ! [[".split(),
+        ": ! { [[ alias bg break case continue do eval exit export fg for function if read "
+        "readonly return select set shift times trap ulimit umask unset until wait while".split(),
         "add shell: true, or put it into a script",
     ),
 }

@@ -1,4 +1,8 @@
-"""A file of variables, one `NAME=value` a line: `ENV` of piku, `.env` of foreman and honcho."""
+"""A file of variables, one `NAME=value` a line: `ENV` of piku, `.env` of foreman and honcho.
+
+Read as generously as these read it: `$NAME` of an earlier line, comments behind a value, a later
+line that wins. Of what `envfile` takes as well, both make the same.
+"""
 
 from __future__ import annotations
 
@@ -7,11 +11,12 @@ from collections.abc import Callable
 from contextlib import suppress
 
 from piot_firstboot import yamlvalues
+from piot_firstboot.envfile import ESCAPES
 from piot_firstboot.yamltext import Enough, Mapping, Node, Place, Reading, Scalar, decode
 
 _LINE = re.compile(r"\s*(?:export\s+)?([^\s=]+)\s*=\s*(.*?)\s*")
 _VARIABLE = re.compile(r"\$(?:(\w+)|\{(\w+)\})")
-_ESCAPES = {"n": "\n", "t": "\t", "r": "\r"}
+_ESCAPED = re.compile(rf"\\(?P<escape>.)|{_VARIABLE.pattern}")
 
 
 def read(source: str, data: bytes) -> Reading:
@@ -61,8 +66,14 @@ def _value(text: str, known: dict[str, str]) -> str:
     """Return a value without its quotes; a variable of an earlier line is replaced by its value."""
     if len(text) > 1 and text[0] == text[-1] == "'":
         return text[1:-1]
+
+    def replaced(match: re.Match[str]) -> str:
+        escape = match.groupdict().get("escape")
+        if escape is not None:
+            return ESCAPES.get(escape, escape)
+        name = match[match.lastindex or 0]
+        return known.get(name, match[0])
+
     if len(text) > 1 and text[0] == text[-1] == '"':
-        text = re.sub(r"\\(.)", lambda match: _ESCAPES.get(match[1], match[1]), text[1:-1])
-    else:
-        text = re.sub(r"\s+#.*", "", text)
-    return _VARIABLE.sub(lambda match: known.get(match[1] or match[2], match[0]), text)
+        return _ESCAPED.sub(replaced, text[1:-1])
+    return _VARIABLE.sub(replaced, re.sub(r"\s+#.*", "", text))

@@ -1,7 +1,8 @@
 """`env_file`: lines of NAME=value, read so strictly that every reader of such files agrees.
 
 No line goes on in the next, `$NAME` is not replaced, and what one program takes for a comment and
-another for part of the value is refused.
+another for part of the value is refused. `dotenv` is the other way to read such files, for those
+that an app had before it had a manifest.
 """
 
 from __future__ import annotations
@@ -13,7 +14,8 @@ from piot_firstboot.errors import ConfigError, Problem
 
 MAX_BYTES = 256 * 1024
 _LINE = re.compile(r"(?:export[ \t]+)?([^=\s]+)([ \t]*)=[ \t]*(.*)", re.DOTALL)
-_ESCAPES = {"n": "\n", "t": "\t", "r": "\r", '"': '"', "\\": "\\", "$": "$", "`": "`"}
+# What a backslash makes of the next character in double quotes.
+ESCAPES = {"n": "\n", "t": "\t", "r": "\r", '"': '"', "\\": "\\", "$": "$", "`": "`"}
 
 
 def parse(data: bytes, source: str) -> tuple[tuple[str, str], ...]:
@@ -75,10 +77,10 @@ def _value(name: str, text: str) -> str:
     while at < len(text) and text[at] != quote:
         if quote == '"' and text[at] == "\\":
             escape = text[at + 1 : at + 2]
-            if escape not in _ESCAPES or not escape:
+            if escape not in ESCAPES or not escape:
                 hint = "double the backslash, or use single quotes"
                 raise ValueError(f"{name}: \\{escape} has no meaning in double quotes", hint)
-            plain, at = plain + _ESCAPES[escape], at + 2
+            plain, at = plain + ESCAPES[escape], at + 2
         else:
             plain, at = plain + text[at], at + 1
     if at >= len(text):

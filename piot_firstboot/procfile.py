@@ -13,7 +13,6 @@ from contextlib import suppress
 from piot_firstboot import dotenv
 from piot_firstboot.command import CommandError, split
 from piot_firstboot.manifest import Manifest, judge
-from piot_firstboot.shellwords import needs_shell
 from piot_firstboot.yamltext import Enough, Mapping, Node, Place, Reading, Scalar, Sequence, decode
 
 NAME = "Procfile"
@@ -23,6 +22,10 @@ ENV_NAMES = ("ENV", ".env")
 FIRST_PORT, PORT_STEP = 5000, 100
 _LINE = re.compile(r"\s*([^\s:][^:]*?)\s*:\s*(.*)")
 _CRON = re.compile(r"((?:\S+\s+){5})(\S.*)")
+_QUOTED = re.compile(r"'[^']*'|\"(?:\\.|[^\"\\])*\"|\\.", re.DOTALL)
+# A word that a shell spreads into several: file names, a home directory, a variable with blanks.
+# `$PORT` is a number, and so one word with or without a shell.
+_SPREAD = re.compile(r"[*?\[]|(?:^|[\s=:])~|\$(?!\$|PORT\b|\{PORT\})")
 # Kinds that piku starts with a server of its own.
 _SERVED = {
     "wsgi": "write web: gunicorn MODULE:APP --bind :$PORT",
@@ -161,7 +164,7 @@ class _File:
 
     def _shell(self, command: Scalar) -> bool:
         """Tell whether only a shell gives the line the meaning that it has in a Procfile."""
-        if needs_shell(command.text):
+        if _SPREAD.search(_QUOTED.sub("_", command.text)):
             return True
         try:
             split(command.text)

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from piot_firstboot import envfile
+from piot_firstboot import dotenv, envfile
 from piot_firstboot.errors import ConfigError
+from piot_firstboot.yamltext import Mapping, Scalar
 
 ESCAPES = {"\n": "\\n", '"': '\\"', "\\": "\\\\", "\r": "\\r"}
 ANY = st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"]), max_size=30)
@@ -63,3 +64,18 @@ def test_a_value_is_never_repeated() -> None:
         with pytest.raises(ConfigError) as caught:
             envfile.parse(line.encode(), "x.env")
         assert "hush" not in str(caught.value)
+
+
+@given(st.lists(st.from_regex(r"(export )?[AB][A-C]? ?= ?[ab#'\"\\ $n]{0,8}", fullmatch=True)))
+def test_a_file_that_no_reader_takes_otherwise(lines: list[str]) -> None:
+    """What is read strictly here is read so by the generous reader of a Procfile's files too."""
+    data = "\n".join(lines).encode()
+    try:
+        strict = envfile.parse(data, "x.env")
+    except ConfigError:
+        return
+    assume(not any(f"${name}" in line for name, _ in strict for line in lines))
+    root = dotenv.read("x.env", data).root
+    assert isinstance(root, Mapping)
+    found = {k.text: v.text for k, v in root.pairs if isinstance(v, Scalar)}
+    assert found == dict(strict)
