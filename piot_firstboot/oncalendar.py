@@ -78,6 +78,8 @@ def parse(text: str) -> Event:
     zone = "UTC" if zone.lower() == "utc" else zone
     if first in _WORDS and len(words) == 1:
         words = _WORDS[first].split()
+    elif first in _WORDS and words[1:]:
+        raise ValueError(f"{words[1]} is one word too many; {first} stands alone")
     weekdays: frozenset[int] = frozenset()
     if words and words[0][0].isalpha():
         weekdays = _weekdays(words.pop(0))

@@ -81,6 +81,8 @@ def calendar(text: str) -> tuple[str, ...]:
     `@daily` forms. Raises ValueError with a message for people. Whether a time zone exists on the
     device is not looked up here.
     """
+    if "\n" in text.strip():
+        raise ValueError("a time is one line; several are a list: [02:30, 14:30]")
     text = " ".join(text.split())
     if not text or len(text) > 500:
         raise ValueError("a time is needed, such as 02:30, Mon 09:00, daily or 30 2 * * *")

@@ -85,6 +85,7 @@ class Reading:
 
         Raises Enough with the hundredth, which no one would read.
         """
+        message, hint = _one_line(message), _one_line(hint)
         text = self.lines[place.line - 1] if 0 < place.line <= len(self.lines) else ""
         text = text if len(text) <= 200 else ""  # a caret below a wrapped line shows nothing
         width = max(1, min(place.width, len(text) - place.column + 1))
@@ -155,6 +156,11 @@ def decode(data: bytes, reading: Reading) -> str | None:
         reading.problem(place, f"the character U+{ord(bad[0]):04X} may not stand in this file")
         return None
     return text
+
+
+def _one_line(text: str) -> str:
+    """Take out of a message what a value may hold and no terminal should be told."""
+    return "".join(c if c.isprintable() else "\ufffd" for c in text)
 
 
 def _place_of(text: str, index: int) -> Place:
