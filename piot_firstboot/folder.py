@@ -33,8 +33,14 @@ class Folder:
         return sorted(entry.name for entry in real.iterdir()) if real.is_dir() else []
 
     def write(self, name: str, data: bytes, mode: int = 0o644, *, lasting: bool = True) -> None:
-        """Replace a file by rename, so that it is whole at any time and never open to others."""
+        """Replace a file by rename, so that it is whole at any time and never open to others.
+
+        What is not `lasting` can be made again at will: it is not flushed, and a file that is as
+        wanted stays (ext4 flushes what is renamed over another; a thousand units would feel it).
+        """
         real = self._real(name)
+        if not lasting and real.is_file() and real.read_bytes() == data:
+            return
         partial = real.with_name(f".{real.name}.{os.getpid()}")
         flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0)
         try:
@@ -43,9 +49,10 @@ class Folder:
             real.parent.mkdir(parents=True, exist_ok=True)
             file = os.open(partial, flags, mode)
         try:
-            with os.fdopen(file, "wb") as stream:
-                stream.write(data)
-                stream.flush()
+            with os.fdopen(file, "wb", buffering=0) as stream:
+                rest = memoryview(data)
+                while rest:
+                    rest = rest[stream.write(rest) or 0 :]
                 if lasting:
                     os.fsync(file)
             partial.replace(real)

@@ -22,6 +22,7 @@ def render(args: Namespace) -> int:
     """Show the units of a manifest."""
     from piot_firstboot import preview
 
+    told = args.json or not args.out  # when the timers run; the files do not say it
     shown = preview.preview(
         args.dir,
         release=args.release,
@@ -29,10 +30,11 @@ def render(args: Namespace) -> int:
         host=args.host or "",
         role=args.role or "",
         timezone=args.timezone or "",
+        runs=preview.RUNS if told else 0,
     )
     if args.out:
         names = preview.write(shown, args.out)
-        if not args.json:
+        if not told:
             print(f"{len(names)} units for {args.release} written to {args.out}")
             return 0
     print(shown.json() if args.json else shown.text().rstrip())

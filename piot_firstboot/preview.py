@@ -77,9 +77,10 @@ def preview(
     host: str = "",
     role: str = "",
     timezone: str = "",
+    runs: int = RUNS,
     now: datetime | None = None,
 ) -> Preview:
-    """Render the app in a directory for a Debian release.
+    """Render the app in a directory for a Debian release; with so many next runs of each timer.
 
     Programs of the repository are looked up in it; those of the system are assumed where Debian
     has them. Without a host or a role, the units of all devices are shown. Raises ConfigError for
@@ -110,7 +111,7 @@ def preview(
         release,
         {item.path: item.content.decode() for item in items if isinstance(item, File)},
         {item.path: item.target for item in items if isinstance(item, Symlink)},
-        _timers(declared, f"piot-{name}", timezone, now or datetime.now(UTC)),
+        _timers(declared, f"piot-{name}", runs, timezone, now or datetime.now(UTC)),
     )
 
 
@@ -120,14 +121,16 @@ def write(shown: Preview, directory: str) -> list[str]:
     written = []
     for path, text in shown.files.items():
         name = path.removeprefix(f"{UNITS}/")
-        out.write(name, text.encode(), lasting=False)  # made again at will
+        out.write(name, text.encode(), lasting=False)
         written.append(name)
     return written
 
 
-def _timers(declared: Manifest, prefix: str, timezone: str, now: datetime) -> tuple[Timer, ...]:
+def _timers(
+    declared: Manifest, prefix: str, count: int, timezone: str, now: datetime
+) -> tuple[Timer, ...]:
     jobs = [job for job in declared.jobs if not job.once]
-    found = timetable.runs([job.at for job in jobs], now, RUNS, timezone)
+    found = timetable.runs([job.at for job in jobs], now, count, timezone)
     return tuple(
         Timer(f"{prefix}-{job.name}.timer", job.name, _words(job), tuple(runs))
         for job, runs in zip(jobs, found, strict=True)

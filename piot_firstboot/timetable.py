@@ -64,6 +64,8 @@ def runs(
     that this computer does not know.
     """
     local = zone(timezone)
+    if not count:
+        return [[] for _ in timers]
     events = sorted({event for timer in timers for event in timer})
     known = _by_systemd(events, after, count, timezone)
     for event in events:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
-# Characters that need no quotes in a word of ExecStart= or Environment=. systemd splits at blanks,
-# and gives meaning to quotes, backslash, a leading `;`, `$` (variables) and `%` (specifiers).
-_PLAIN = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_./:=@,+~^")
+# A word of ExecStart= or Environment= that needs no quotes. systemd splits at blanks, and gives
+# meaning to quotes, backslash, a leading `;`, `$` (variables) and `%` (specifiers); the last two
+# are doubled by then.
+_PLAIN = re.compile(r"[A-Za-z0-9_./:=@,+~^%$-]+")
 _ESCAPES = {"\n": "\\n", "\t": "\\t", "\r": "\\r", '"': '\\"', "\\": "\\\\"}
 
 
@@ -21,7 +23,7 @@ def quote(word: str, *, variables: bool = False) -> str:
     word = word.replace("%", "%%")
     if not variables:
         word = word.replace("$", "$$")
-    if word and all(c in _PLAIN or c in "%$" for c in word):
+    if _PLAIN.fullmatch(word):
         return word
     return f'"{"".join(map(_escape, word))}"'
 

@@ -141,6 +141,22 @@ def test_times_are_reckoned_without_systemd(tmp_path: Path) -> None:
     assert all(len(timer["next"]) == 5 for timer in ours)
 
 
+def test_units_are_written_where_they_changed(tmp_path: Path) -> None:
+    """A second time into the same directory, a unit that is the same is not written again."""
+    text = "piot: 1\nname: x\njobs:\n  a: {run: 'true', every: 1h}\n  b: {run: 'true', at: daily}\n"
+    (tmp_path / ".piot.yaml").write_text(text)
+    argv = ["render", str(tmp_path), "--out", str(tmp_path / "units")]
+    told = run("linux", argv, cwd=tmp_path)
+    before = {path.name: path.stat() for path in (tmp_path / "units").iterdir()}
+    assert told == [(0, f"6 units for trixie written to {tmp_path / 'units'}\n", "")]
+    assert len(before) == 6
+    (tmp_path / ".piot.yaml").write_text(text.replace("daily", "weekly"))
+    assert run("linux", argv, cwd=tmp_path) == told
+    after = {path.name: path.stat() for path in (tmp_path / "units").iterdir()}
+    changed = {name for name in before if before[name].st_ino != after[name].st_ino}
+    assert changed == {"piot-x-b.timer"} and before.keys() == after.keys()
+
+
 def test_files_that_windows_wrote(app: Path) -> None:
     """A byte order mark and CRLF are no mistakes; a mistake has its place all the same."""
     manifest = b"\xef\xbb\xbfpiot: 1\r\nservices:\r\n  web: {rnu: python app.py}\r\n"
