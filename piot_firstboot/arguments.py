@@ -175,6 +175,15 @@ def parser() -> ArgumentParser:
     app_argument(verb, "only this one")
     verb.add_argument("--json", action="store_true", help="for programs")
 
+    verb = add_verb(verbs, "peers", commands.peers, "look for other devices of an app")
+    verb.description = (
+        "Asks the network, by DNS-SD, which other devices run services of the app, and shows what\n"
+        "its units get as PIOT_PEER_…. Needs avahi-utils. A timer does it every quarter of an hour."
+    )
+    verb.epilog = "example: sudo piot peers garden"
+    app_argument(verb, "needed when there are several")
+    root_option(verb)
+
     verb = add_verb(verbs, "eject", commands.eject, "leave an app as plain units, without PioT")
     verb.description = (
         "Takes PioT out of the app's unit files and the app out of piot.conf. What runs goes on\n"

@@ -180,6 +180,16 @@ def eject(args: Namespace) -> int:
     return 0
 
 
+def peers(args: Namespace) -> int:
+    """Look for other devices of an app."""
+    from piot_firstboot import heard
+
+    system = _system(args, "peers")
+    (app,) = _one_app(system, args.app)
+    print(heard.listen(system, app), end="")
+    return 0
+
+
 def hold(args: Namespace) -> int:
     """Keep apps as they are."""
     from piot_firstboot import hold

@@ -94,6 +94,12 @@ def leave(system: System, app: str) -> Exit:
                 system.mkdir(target.rpartition("/")[0], 0o700, "root")
                 system.write(target, system.read(source) or b"", 0o600)
             system.write(path, unit.text.encode())
+        for path in recorded(system, f"app.{app}", "symlink"):
+            there = system.entry(path)
+            if there and there.kind == "symlink" and there.target.startswith(f"{_OURS}/"):
+                if system.live:
+                    system.systemctl("stop", path.rpartition("/")[2])
+                system.remove(path)
         if system.live:
             # So that a user's `systemctl` is not told of changed files; nothing restarts.
             system.run(("systemctl", "daemon-reload"), check=True)

@@ -73,8 +73,10 @@ Each process finds
 and, if the app has a
 .BR port ,
 .I PIOT_PEER_SERVICE
-with the addresses of that service on other devices, as HOST:PORT with commas between. What it may
-write to is in
+with the addresses of that service on other devices, as HOST:PORT with commas between, as they were
+known when it started. They are looked for every quarter of an hour; the file that
+.I PIOT_PEERS
+names has, a line each, what a start would find now. What a process may write to is in
 .IR STATE_DIRECTORY ", " CACHE_DIRECTORY " and " RUNTIME_DIRECTORY ,
 and
 .I CREDENTIALS_DIRECTORY

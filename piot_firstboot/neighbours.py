@@ -26,3 +26,8 @@ def note(system: System, app: str, declared: Manifest) -> None:
     data, path = peers.as_file(found), peers_file(app)
     if found and system.read(path) != data:
         system.write(path, data)
+
+
+def known(system: System, app: str) -> str:
+    """Return what was noted last, as units get it."""
+    return (system.read(peers_file(app)) or b"").decode()

@@ -81,3 +81,6 @@ def _environment(context: Context, unit: Service | Job, place: str) -> Iterator[
     yield "PIOT_ROLE", context.role
     yield "PIOT_HOSTNAME", release.hostname
     yield "PIOT_UNIT", unit.name
+    if context.manifest.advertised:
+        # For a program that runs for months: what it was started with is what was known then.
+        yield "PIOT_PEERS", peers_file(release.app)

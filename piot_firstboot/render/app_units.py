@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from piot_firstboot import fleet
 from piot_firstboot.declared import Manifest
 from piot_firstboot.errors import ConfigError
-from piot_firstboot.items import File, Item, Unit
+from piot_firstboot.items import File, Item, Symlink, Unit
 from piot_firstboot.render.app_advert import advert
 from piot_firstboot.render.app_context import UNITS as UNITS
 from piot_firstboot.render.app_context import Context, link, path
@@ -31,6 +31,8 @@ __all__ = ["Release", "render_app"]
 
 # A start of a timer waits for the clock, if that is not known yet: units/piot-clock.service.
 _TIMER_WAIT = 180.0
+# What looks for other devices of an app.
+_PEERS = "/usr/lib/systemd/system/piot-peers@.timer"
 
 
 def render_app(
@@ -97,6 +99,10 @@ def _items(context: Context, run_commit_jobs: bool) -> Iterator[Item]:
     yield link("multi-user.target", target)
     yield from (link(target, name) for name in linked)
     yield from units
+    if manifest.advertised:
+        name = f"piot-peers@{context.release.app}.timer"
+        yield Symlink(f"{UNITS}/{target}.wants/{name}", _PEERS)
+        yield Unit(name, active=True)
     # Starting the target again queues the wanted jobs that have not run yet, and does not
     # wait for them nor fail with them.
     yield Unit(target, active=True, on_change="start", because=tuple(queued))

@@ -81,6 +81,8 @@ def test_it_holds_what_it_should(tree: dict[str, Entry]) -> None:
         "/usr/lib/systemd/system/piot-fallback.service",
         "/usr/lib/systemd/system/piot-fallback.timer",
         "/usr/lib/systemd/system/piot-firstboot.service",
+        "/usr/lib/systemd/system/piot-peers@.service",
+        "/usr/lib/systemd/system/piot-peers@.timer",
         "/usr/lib/systemd/system/piot-setup.service",
         "/usr/lib/systemd/system/piot-usb@.service",
     }

@@ -32,7 +32,7 @@ def test_devices_of_an_app_find_each_other(
     browse = "avahi-browse --parsable --resolve --terminate _piot._tcp"
     told = eventually(lambda: pi.sh(f"{browse} | grep ^= || true"), 20, "what avahi tells", 0.5)
     assert ";pi-a.local;" in told and ";80;" in told and '"service=web"' in told
-    assert not any("PIOT_PEER" in row for row in environment(pi)), "itself is no peer"
+    assert not any("PIOT_PEER_" in row for row in environment(pi)), "itself is no peer"
 
     # Another device of the same app, as far as the network can tell.
     pi.sh("systemd-run --quiet avahi-publish --address --no-reverse pi-b.local 10.99.99.2")
@@ -42,6 +42,31 @@ def test_devices_of_an_app_find_each_other(
     repo.commit({"note": "2"})
     pi.sh("systemctl start piot-deploy@garden")
     assert "PIOT_PEER_WEB=pi-b.local:8081" in environment(pi)
+
+    # One that comes later is found without a deploy, by what the timer starts; nothing restarts.
+    assert pi.sh("systemctl is-active piot-peers@garden.timer") == "active"
+    (file,) = [row[11:] for row in environment(pi) if row.startswith("PIOT_PEERS=")]
+    running = pi.sh("systemctl show -P MainPID piot-garden-web")
+    pi.sh("systemd-run --quiet avahi-publish --address --no-reverse pi-c.local 10.99.99.3")
+    words = "--host=pi-c.local 'garden web on pi-c' _piot._tcp 8082 app=garden service=web"
+    pi.sh(f"systemd-run --quiet avahi-publish --service {words}")
+    eventually(lambda: ";pi-c.local;" in pi.sh(browse), 20, "the third device", 0.5)
+    both = "PIOT_PEER_WEB=pi-b.local:8081,pi-c.local:8082"
+
+    def looked() -> bool:
+        pi.sh("systemctl start piot-peers@garden.service")
+        return pi.read(file).strip() == both
+
+    eventually(looked, 20, "what the units are told", 0.5)
+    assert (
+        pi.sh(f"setpriv --reuid=piot-garden --regid=piot-garden --init-groups cat {file}") == both
+    )
+    assert pi.sh("piot peers") == both
+    assert pi.sh("journalctl --boot --quiet --unit piot-peers@garden.service") == ""
+    assert pi.sh("systemctl show -P MainPID piot-garden-web") == running
+    pi.sh("systemctl restart piot-garden-web")
+    assert both in environment(pi)
+    assert not pi.sh("systemctl list-units --failed --no-legend --plain")
 
 
 def environment(pi: Machine) -> list[str]:

@@ -113,9 +113,9 @@ def test_an_unreachable_repository_does_not_degrade_the_machine(pi: Machine) -> 
     pi.write("/usr/bin/piot", STUB, 0o755)
 
 
-# The fallback, the clock and the boot guard make no accounts and units; test_fallback.py and
-# test_transaction.py run them under their own restrictions.
-NO_APPLIERS = re.compile("fallback|bootguard|clock")
+# The fallback, the clock, the boot guard and who looks for peers make no accounts and units;
+# test_fallback.py, test_transaction.py and test_avahi.py run them under their own restrictions.
+NO_APPLIERS = re.compile("fallback|bootguard|clock|peers")
 APPLIERS = [u for u in UNITS if u.endswith(".service") and not NO_APPLIERS.search(u)]
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from piot_firstboot import host, release, repository, state
+from piot_firstboot import cli, host, release, repository, state
 from piot_firstboot.errors import ConfigError
 from piot_firstboot.fleet import Device as Who
 from piot_firstboot.items import Unit
@@ -94,3 +94,16 @@ def test_what_the_kernel_can_limit(tmp_path: Path) -> None:
     assert host.controllers(system) == {"cpu"}
     (tmp_path / "sys/fs/cgroup/cgroup.controllers").write_text("cpuset io memory pids\n")
     assert host.controllers(system) == {"memory"}
+
+
+def test_others_are_told_of_when_asked(device: Device, capsys: pytest.CaptureFixture[str]) -> None:
+    """`piot peers` shows what units get; of an app that does not run yet, nothing."""
+    words = ["peers", "--root", str(device.root)]
+    assert cli.main(words) == 0
+    assert device.deploy().ok
+    device.system.write("/var/lib/piot/apps/garden/peers", b"PIOT_PEER_HUB=pi-b.local:80\n")
+    capsys.readouterr()
+    assert cli.main(words) == 0
+    assert capsys.readouterr().out == "PIOT_PEER_HUB=pi-b.local:80\n"
+    assert cli.main([*words, "gardn"]) == 1
+    assert "gardn" in capsys.readouterr().err

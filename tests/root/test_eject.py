@@ -17,7 +17,7 @@ MANIFEST = """\
 piot: 1
 secrets: [KEY]
 services:
-  web: {run: ./web.sh, watch: [web.sh]}
+  web: {run: ./web.sh, watch: [web.sh], port: 8080}
 jobs:
   tick: {run: ./web.sh, every: 1min, secrets: []}
 """
@@ -29,6 +29,7 @@ def device(tmp_path: Path) -> Device:
     made = Device(tmp_path)
     made.system.write("/usr/lib/systemd/system/piot-firstboot.service", b"[Unit]\n")
     made.system.write("/usr/lib/systemd/system/piot-deploy@.timer", b"[Unit]\n")
+    made.system.write("/usr/lib/systemd/system/piot-peers@.timer", b"[Unit]\n")
     conf = f"[app.garden]\nrepo = {made.repo.url}\n[secrets]\nKEY = s3cret\n"
     made.system.write("/boot/firmware/piot.conf", conf.encode())
     made.repo.commit({".piot.yaml": MANIFEST, "web.sh": "#!/bin/sh\nsleep 1000\n"}, "first")
@@ -54,8 +55,9 @@ def test_plain_units_are_left(device: Device) -> None:
     eject.leave(device.system, "garden")
     after = left(device)
     units = {path for path in before if path.startswith("/etc/systemd/system/piot-garden")}
-    assert units < set(after)
-    for path in units:
+    looks = "/etc/systemd/system/piot-garden.target.wants/piot-peers@garden.timer"
+    assert looks in units and units - set(after) == {looks}
+    for path in units - {looks}:
         text = str(after[path])
         assert "piot-firstboot" not in text and "/var/lib/piot/secrets" not in text, path
     assert after["/etc/credstore/piot-garden.KEY"] == "s3cret"

@@ -26,8 +26,8 @@ SHELL = REPOSITORIES | frozenset(
 )
 VERBS = frozenset(
     "preview compare init "
-    "convert ping eject fallback firstboot deploy hold why bootguard status check logs health "
-    "secret setup".split()
+    "convert ping eject fallback firstboot deploy hold why heard bootguard status check logs "
+    "health secret setup".split()
 )
 TOP = frozenset("cli commands arguments options laptop_commands laptop_arguments __main__".split())
 NEUTRAL = frozenset({"errors", "__init__"})  # anyone may import these; they import nothing of ours
