@@ -25,6 +25,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from hashlib import sha256
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -357,18 +358,22 @@ def kill(
     *,
     step: int = 1,
     every_way: bool = True,
+    among: Callable[[Point], bool] = lambda point: True,
+    enough: int = 1 << 20,
     meanwhile: Callable[[Path], None] = lambda root: None,
 ) -> Matrix:
     """Stop an action on copies of a tree at each point, run again, judge what that made of it.
 
     Each of `again` is a way to go on (after a reboot, or at once) and is tried from each tree, or
     they take turns if not `every_way`; trees that a stop left alike are tried once. `meanwhile`
-    judges what the stop left, `judge` the end; both raise AssertionError. With `step` only each
-    step-th point is taken.
+    judges what the stop left, `judge` the end; both raise AssertionError. Only points `among` those
+    wanted are taken, and of these each step-th; it ends when `enough` went wrong.
     """
-    points = _undisturbed(tree, scratch, act)
+    points = tuple(filter(among, undisturbed(tree, scratch, act)))
     matrix = Matrix(points)
     for point in [*points[::step], *(points[-1:] if step > 1 else ())]:
+        if len(matrix.wrong) >= enough:
+            break
         for half in (False, True) if point.name in ("write", "pwrite", _COMMAND) else (False,):
             root = copy(tree, scratch / "stopped")
             done = run(lambda root=root: act(root), Stop(point.number, half))  # type: ignore[misc]
@@ -412,7 +417,7 @@ def refuse(
     `meanwhile` judges the tree before the repair. The action must end by itself, and without a
     traceback.
     """
-    points = _undisturbed(tree, scratch, act)
+    points = undisturbed(tree, scratch, act)
     inside = f"{scratch / 'refused'}{below}".rstrip("/") + "/"
     place = f"{scratch / 'undisturbed'}{below}".rstrip("/") + "/"
     memory = f"{scratch / 'refused'}/run/"
@@ -441,12 +446,33 @@ def refuse(
     return matrix
 
 
-def _undisturbed(tree: Path, scratch: Path, act: Callable[[Path], None]) -> tuple[Point, ...]:
+def undisturbed(tree: Path, scratch: Path, act: Callable[[Path], None]) -> tuple[Point, ...]:
     """List the points of an action that nothing disturbs."""
     root = copy(tree, scratch / "undisturbed")
     done = run(lambda: act(root))
     assert done.code == 0, done.said
     return done.points
+
+
+def hasty(points: Sequence[Point]) -> list[str]:
+    """Return the renames that a power cut may undo, or that may outlive what they name.
+
+    A file that was written is flushed before its rename, and the directory at once after it.
+    """
+    found = []
+    unflushed: set[str] = set()
+    for point, after in pairwise([*points, Point(len(points), "end", "")]):
+        if point.name in ("open", "write"):
+            unflushed.add(point.what)
+        elif point.name == "fsync":
+            unflushed.discard(point.what)
+        elif point.name == "rename":
+            old, _, new = point.what.partition(" → ")
+            if old in unflushed:
+                found.append(f"{point}: not flushed before")
+            if (after.name, after.what) != ("fsync", str(Path(new).parent)):
+                found.append(f"{point}: its directory is not flushed after it")
+    return found
 
 
 def _go_on(

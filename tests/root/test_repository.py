@@ -13,6 +13,7 @@ from piot_firstboot import idle, mirror, orders, repository
 from piot_firstboot.errors import Lacking, Missing, Unfit, Unreachable
 from piot_firstboot.repository import Tip
 from piot_firstboot.verify import verify
+from tests.kit.damage import DAMAGE, pack
 from tests.kit.gitserver import GitServer
 from tests.kit.origin import MIRROR, Device
 from tests.kit.sshserver import make_key
@@ -241,50 +242,6 @@ def test_fast_forward_only(served: tuple[Device, GitServer]) -> None:
 # -- repair -------------------------------------------------------------------------------------
 
 
-def _pack(git: Path) -> Path:
-    return next(git.glob("objects/pack/*.pack"))
-
-
-def _cut(path: Path) -> None:
-    path.chmod(0o644)
-    path.write_bytes(path.read_bytes()[:-30])
-
-
-def _flip(path: Path) -> None:
-    path.chmod(0o644)
-    data = bytearray(path.read_bytes())
-    data[len(data) // 2] ^= 0xFF
-    path.write_bytes(bytes(data))
-
-
-DAMAGE: dict[str, Callable[[Path], object]] = {
-    "pack cut": lambda git: _cut(_pack(git)),
-    "pack empty": lambda git: os.truncate(_pack(git), 0),
-    "pack gone": lambda git: _pack(git).unlink(),
-    "pack flipped": lambda git: _flip(_pack(git)),
-    "index gone": lambda git: next(git.glob("objects/pack/*.idx")).unlink(),
-    "index cut": lambda git: _cut(next(git.glob("objects/pack/*.idx"))),
-    "objects gone": lambda git: subprocess.run(["rm", "-r", git / "objects"], check=True),
-    "refs gone": lambda git: subprocess.run(["rm", "-r", git / "refs"], check=True),
-    "ref empty": lambda git: (git / "refs/piot/tip").write_bytes(b""),
-    "ref of zeros": lambda git: (git / "refs/piot/tip").write_bytes(bytes(41)),
-    "ref to nothing": lambda git: (git / "refs/piot/tip").write_text("1" * 40 + "\n"),
-    "HEAD gone": lambda git: (git / "HEAD").unlink(),
-    "HEAD empty": lambda git: (git / "HEAD").write_bytes(b""),
-    "config gone": lambda git: (git / "config").unlink(),
-    "config of zeros": lambda git: (git / "config").write_bytes(bytes(60)),
-    "shallow of zeros": lambda git: (git / "shallow").write_bytes(bytes(41)),
-    "shallow gone": lambda git: (git / "shallow").unlink(),
-    "shallow.lock": lambda git: (git / "shallow.lock").touch(),
-    "ref.lock": lambda git: (git / "refs/piot/tip.lock").touch(),
-    "HEAD.lock": lambda git: (git / "HEAD.lock").touch(),
-    "packed-refs.lock": lambda git: (git / "packed-refs.lock").touch(),
-    "config.lock": lambda git: (git / "config.lock").touch(),
-    "half a pack": lambda git: (git / "objects/pack/tmp_pack_Xy").write_bytes(bytes(9000)),
-    "a file": lambda git: subprocess.run(f"rm -r {git}; touch {git}", shell=True, check=True),
-}
-
-
 @pytest.mark.parametrize("news", [True, False], ids=["news", "no news"])
 @pytest.mark.parametrize("what", DAMAGE)
 def test_every_damage_heals_by_itself(device: Device, what: str, news: bool) -> None:
@@ -306,11 +263,11 @@ def test_every_damage_heals_by_itself(device: Device, what: str, news: bool) -> 
 def test_a_flipped_bit_anywhere_in_a_pack_heals(device: Device, part: int) -> None:
     device.repo.commit({f"dir{n}/file": str(n) * 30 for n in range(5)}, "second")
     wanted = device.check_out()
-    pack = _pack(device.root / MIRROR)
-    pack.chmod(0o644)
-    data = bytearray(pack.read_bytes())
+    path = pack(device.root / MIRROR)
+    path.chmod(0o644)
+    data = bytearray(path.read_bytes())
     data[(len(data) - 1) * part // 11] ^= 0x10
-    pack.write_bytes(bytes(data))
+    path.write_bytes(bytes(data))
     assert device.check_out() == wanted
     # A number in its head that nothing reads may stay wrong.
     if part:
