@@ -29,6 +29,7 @@ from piot_firstboot.transaction import Outcome, advance, reconcile, recover, rol
 _TRIES = "/run/piot/tries"  # how often in a row the remote did not answer, per app
 _PATIENCE = (1, 2, 4, 8, 15, 30)  # seconds between the first questions after a boot
 _JUST_BOOTED = 600.0  # seconds
+_MOST_ROUNDS = 3  # commits that one run deploys, the later ones pushed meanwhile
 
 
 def deploy(system: System, app: str, *, bundle: str = "") -> Outcome:
@@ -46,8 +47,7 @@ def deploy(system: System, app: str, *, bundle: str = "") -> Outcome:
         if not guard.safe(system):
             record = recover(system, record, origin)
             gate.prove(system, record)
-        tip = _ask(system, origin)
-        outcome = _answer(system, record, origin, tip)
+        tip, outcome = _follow(system, record, origin, rounds=1 if bundle else _MOST_ROUNDS)
         failure = state.load(system, app).failure(tip.commit)
         # A boot that still owes its healthy report is asked for it at each poll.
         owing = guard.unproven(system, app) and not guard.safe(system)
@@ -56,6 +56,42 @@ def deploy(system: System, app: str, *, bundle: str = "") -> Outcome:
         if outcome.again is not None:
             _look_again(system, origin, outcome.again)
         return outcome
+
+
+def _follow(
+    system: System, record: state.Record, origin: state.Source, rounds: int
+) -> tuple[repository.Tip, Outcome]:
+    """Deploy the tip of the ref, then what was pushed meanwhile; return the last tip, and its end.
+
+    systemd joins a start that comes during a deploy to that deploy, which had asked already.
+    """
+    tip = _ask(system, origin)
+    outcome = _answer(system, record, origin, tip)
+    for _ in range(rounds - 1):
+        before, record = record, state.load(system, record.app)
+        # What waits for its time waits with all that comes until then.
+        if outcome.again is not None or record.changed == before.changed:
+            break
+        newer = _newer(system, record, origin, tip)
+        if newer is None:
+            break
+        notify.say(outcome.text)
+        tip, outcome = newer, _answer(system, record, origin, newer)
+    return tip, outcome
+
+
+def _newer(
+    system: System, record: state.Record, origin: state.Source, tip: repository.Tip
+) -> repository.Tip | None:
+    """Ask once more after a deploy; None when nothing came that may be deployed."""
+    notify.progress(f"asking {origin.repo} once more")
+    try:
+        newer = repository.resolve(system, origin)
+    except ApplyError:
+        return None  # what was deployed is deployed; the next poll says what is wrong
+    if newer.commit in (tip.commit, record.commit) or _kept_back(system, record, newer):
+        return None
+    return newer
 
 
 def finish(system: System, app: str) -> Outcome:
@@ -89,14 +125,8 @@ def _answer(
             release.prune(system, app, record.kept)
         reconcile(system, record)
         return Outcome(True, f"{app}: {tip.commit[:12]} is deployed and the newest")
-    if hold := state.held(system, app):
-        return Outcome(True, f"{app}: {tip.commit[:12]} is not deployed; {hold.words(app)}")
-    said = orders.by_tags(tip.orders, tip.commit)
-    if said.word != "now":
-        return Outcome(True, f"{app}: {tip.commit[:12]} is not deployed; {said.why}")
-    failure = record.failure(tip.commit)
-    if failure and failure.waits(time.time()) and _as_then(system, failure):
-        return Outcome(True, _waiting(app, failure))
+    if why := _kept_back(system, record, tip):
+        return Outcome(True, why)
     if safe:
         # What comes may mend what brought the device here. Other apps get their chance, too.
         restart(system, but=app)
@@ -104,6 +134,20 @@ def _answer(
     outcome = advance(system, record, origin, tip)
     report.refresh(system, report.log(system))
     return outcome
+
+
+def _kept_back(system: System, record: state.Record, tip: repository.Tip) -> str:
+    """Say why a commit is not to be tried now, by a person, a tag or the bad list; "" if it may."""
+    app, commit = record.app, tip.commit
+    if hold := state.held(system, app):
+        return f"{app}: {commit[:12]} is not deployed; {hold.words(app)}"
+    said = orders.by_tags(tip.orders, commit)
+    if said.word != "now":
+        return f"{app}: {commit[:12]} is not deployed; {said.why}"
+    failure = record.failure(commit)
+    if failure and failure.waits(time.time()) and _as_then(system, failure):
+        return _waiting(app, failure)
+    return ""
 
 
 def _as_then(system: System, failure: state.Failure) -> bool:

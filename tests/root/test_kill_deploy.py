@@ -6,15 +6,20 @@ import errno
 import json
 import subprocess
 from collections.abc import Callable
+from dataclasses import replace
+from itertools import accumulate
 from pathlib import Path
 
 import pytest
 
-from piot_firstboot import deploy, journal, state
+from piot_firstboot import deploy, journal, repository, state
 from piot_firstboot.errors import ApplyError
 from tests.kit import faults
 from tests.kit.booted import BROKEN, Booted, Manager, reboot, release
+from tests.kit.damage import DAMAGE
+from tests.kit.faults import Point
 from tests.kit.git_repo import Repo
+from tests.kit.origin import texts
 
 MANIFEST = """\
 piot: 1
@@ -39,10 +44,13 @@ APP = "garden"
 OWN = "var/lib/piot/apps/garden"
 
 
-def tree(folder: Path, files: dict[str, str | bytes | None] | None) -> tuple[Path, list[str]]:
+def tree(
+    folder: Path, files: dict[str, str | bytes | None] | None, *more: dict[str, str | bytes | None]
+) -> tuple[Path, list[str]]:
     """Make a device on which one commit runs, and push a second one; return the commits.
 
-    Without `files` the first one is not deployed yet, and there is no second.
+    Without `files` the first one is not deployed yet, and there is no second. What comes after that
+    is pushed too; the branch `second` stays behind.
     """
     root = folder / "device"
     root.mkdir()
@@ -59,6 +67,8 @@ def tree(folder: Path, files: dict[str, str | bytes | None] | None) -> tuple[Pat
         done = faults.run(lambda: act(root))
         assert done.code == 0 and state.load(system, APP).commit == commits[0], done.said
         commits.append(repo.commit(files, "second"))
+        repo.git("push", "-q", "origin", "HEAD:refs/heads/second")
+        commits += [repo.commit(changed) for changed in more]
     return root, commits
 
 
@@ -89,8 +99,39 @@ def at_once(root: Path) -> None:
     act(root)
 
 
-def judged(commits: list[str], good: bool) -> Callable[[Path], None]:
-    """Return what a tree must look like in the end: the second commit runs, or the first again."""
+def without_the_server(root: Path) -> None:
+    """Boot while the repository is not to be reached: what was begun comes to an end by itself."""
+    reboot(root)
+    server, away = root.parent / "repositories", root.parent / "away"
+    server.rename(away)
+    try:
+        act(root)
+    finally:
+        away.rename(server)
+    record = state.load(Booted(root), APP)
+    assert record.step in ("idle", "committed", "rolled-back"), record
+    if record.commit:
+        units_are(root, record.commit)
+    else:
+        assert not any("garden" in unit for unit in Manager.of(root).running)
+    act(root)
+
+
+WAYS = (after_a_reboot, at_once, without_the_server)
+
+
+def judged(
+    commits: list[str],
+    good: bool,
+    *changes: dict[str, str | bytes | None] | None,
+) -> Callable[[Path], None]:
+    """Return what a tree must look like in the end: the last commit runs, or the first again.
+
+    `changes` are what each but the first one changed.
+    """
+    first: dict[str, str | bytes | None] = {**FILES}
+    every = accumulate(changes, lambda old, new: {**old, **(new or {})}, initial=first)
+    trees = dict(zip(commits, every, strict=False))
 
     def judge(root: Path) -> None:
         system = Booted(root)
@@ -105,6 +146,8 @@ def judged(commits: list[str], good: bool) -> Callable[[Path], None]:
         left = [path for path in root.rglob("*") if path.name.endswith(unfinished)]
         assert not left, left
         assert set(system.names(f"/{OWN}/releases")) == {right, *record.good}
+        for commit in (right, *record.good):
+            assert texts(root / OWN / "releases" / commit) == trees[commit]
         fsck = ["git", f"--git-dir={root / OWN}/mirror.git", "fsck", "--strict"]
         done = subprocess.run(fsck, capture_output=True, text=True, check=False)
         assert done.returncode == 0, done.stderr
@@ -156,10 +199,84 @@ def test_stopped_anywhere_it_converges(
 ) -> None:
     files, good = CASES[name]
     root, commits = tree(memory, files)
-    ways, long = (after_a_reboot, at_once), pytestconfig.getoption("--long")
-    judge = judged(commits, good)
-    matrix = faults.kill(root, memory, act, ways, judge, step=step, every_way=long)
+    long, judge = pytestconfig.getoption("--long"), judged(commits, good, files)
+    assert faults.hasty(faults.undisturbed(root, memory, act)) == []
+    matrix = faults.kill(root, memory, act, WAYS, judge, step=step, every_way=long)
     tell(f"deploy of a commit ({name}): {matrix}")
+    matrix.check()
+
+
+DAMAGED = {
+    "pack cut": ("pack cut",),
+    "ref of zeros": ("ref of zeros",),
+    "locks": tuple(what for what in DAMAGE if what.endswith(".lock")) + ("half a pack",),
+}
+
+
+def of_the_mirror(point: Point) -> bool:
+    """Tell whether a change is one of the mirror, or a question to it."""
+    return "/mirror.git" in point.what
+
+
+@pytest.mark.parametrize("what", DAMAGED)
+@pytest.mark.parametrize("step", [pytest.param(1, marks=pytest.mark.slow), 13])
+def test_stopped_while_a_damaged_mirror_is_mended(
+    memory: Path,
+    what: str,
+    step: int,
+    tell: Callable[[str], None],
+    pytestconfig: pytest.Config,
+) -> None:
+    files, good = CASES["good"]
+    root, commits = tree(memory, files)
+    for damage in DAMAGED[what]:
+        DAMAGE[damage](root / OWN / "mirror.git")
+    long, judge = pytestconfig.getoption("--long"), judged(commits, good, files)
+    matrix = faults.kill(
+        root, memory, act, WAYS, judge, step=step, every_way=long, among=of_the_mirror
+    )
+    tell(f"deploy with a damaged mirror ({what}): {matrix}")
+    matrix.check()
+
+
+@pytest.mark.parametrize("step", [pytest.param(2, marks=pytest.mark.slow), 67])
+def test_stopped_while_what_was_pushed_meanwhile_is_deployed(
+    memory: Path, step: int, tell: Callable[[str], None], pytestconfig: pytest.Config
+) -> None:
+    """One run deploys two commits; it is stopped from where it comes to the second one on."""
+    files, good = CASES["good"]
+    third: dict[str, str | bytes | None] = {"note": "3"}
+    root, commits = tree(memory, files, third)
+    right = repository.resolve
+
+    def pushing(way: Callable[[Path], None]) -> Callable[[Path], None]:
+        def run(root: Path) -> None:
+            def resolve(system: Booted, origin: state.Source) -> repository.Tip:
+                # Pushed once the first of the two is known to this device.
+                known = state.load(system, APP).came(commits[1])
+                return right(system, replace(origin, ref="main" if known else "second"))
+
+            repository.resolve = resolve  # type: ignore[assignment]
+            way(root)
+
+        run.__name__ = way.__name__
+        return run
+
+    ways, act_so = [pushing(way) for way in WAYS], pushing(act)
+    points = faults.undisturbed(root, memory, act_so)
+    begin = next(p.number for p in points if commits[2] in p.what)
+    long, judge = pytestconfig.getoption("--long"), judged(commits, good, files, third)
+    matrix = faults.kill(
+        root,
+        memory,
+        act_so,
+        ways,
+        judge,
+        step=step,
+        every_way=long,
+        among=lambda point: point.number >= begin,
+    )
+    tell(f"deploy of a commit that was pushed meanwhile: {matrix}")
     matrix.check()
 
 
@@ -184,8 +301,9 @@ def test_a_disk_that_refuses_costs_only_time(
     memory: Path, name: str, step: int, tell: Callable[[str], None]
 ) -> None:
     code, count = REFUSALS[name]
-    root, commits = tree(memory, CASES["good"][0])
-    judge = judged(commits, good=True)
+    files, good = CASES["good"]
+    root, commits = tree(memory, files)
+    judge = judged(commits, good, files)
     matrix = faults.refuse(
         root, memory, act, act, judge, code=code, count=count, step=step, meanwhile=served
     )

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import time
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from piot_firstboot import deploy, idle, repository, state
+from piot_firstboot import deploy, idle, release, repository, state
 from piot_firstboot.errors import ApplyError
+from piot_firstboot.system import System
 from tests.kit.apptree import FILES, MANIFEST, UNITS, Device
 
 
@@ -286,3 +289,123 @@ def test_one_run_at_a_time(device: Device) -> None:
         pytest.raises(ApplyError, match="another deploy of garden is at work"),
     ):
         device.deploy()
+
+
+# -- what is pushed during a deploy -------------------------------------------------------------
+
+Meanwhile = Callable[..., list[str]]
+
+
+@pytest.fixture
+def meanwhile(device: Device, monkeypatch: pytest.MonkeyPatch) -> Meanwhile:
+    """Return what has things happen while releases are staged, one after the other.
+
+    It returns the commits that were staged, in a list that grows.
+    """
+    happens: list[Callable[[], object]] = []
+    staged: list[str] = []
+    right = release.stage
+
+    def stage(system: System, app: str, commit: str) -> None:
+        staged.append(commit)
+        if happens:
+            happens.pop(0)()
+        right(system, app, commit)
+
+    monkeypatch.setattr(release, "stage", stage)
+
+    def let(*actions: Callable[[], object]) -> list[str]:
+        happens.extend(actions)
+        return staged
+
+    return let
+
+
+def test_what_is_pushed_during_a_deploy_is_deployed_by_it(
+    device: Device, meanwhile: Meanwhile, capsys: pytest.CaptureFixture[str]
+) -> None:
+    first = device.repo.head()
+    staged = meanwhile(lambda: device.repo.commit({"note": "2"}))
+    outcome = device.deploy()
+    second = device.repo.head()
+    assert staged == [first, second]
+    assert outcome.ok and outcome.text == f"garden: {second[:12]} deployed"
+    assert f"garden: {first[:12]} deployed\n" in capsys.readouterr().out
+    assert (device.record().commit, device.record().good) == (second, (first,))
+    assert idle.unmoved(str(device.root), "garden")
+
+
+def test_pushing_without_end_does_not_deploy_without_end(
+    device: Device, meanwhile: Meanwhile
+) -> None:
+    staged = meanwhile(*(lambda n=n: device.repo.commit({"note": str(n)}) for n in range(9)))
+    assert device.deploy().ok
+    assert len(staged) == 3 and device.record().commit == staged[-1] != device.repo.head()
+    assert not idle.unmoved(str(device.root), "garden"), "the next poll sees the newest one"
+
+
+def test_the_commit_that_mends_a_refused_one_does_not_wait(
+    device: Device, meanwhile: Meanwhile
+) -> None:
+    bad = device.repo.commit({".piot.yaml": "piot: 2\n"})
+    meanwhile(lambda: device.repo.commit({".piot.yaml": MANIFEST}))
+    outcome = device.deploy()
+    assert outcome.ok and device.record().commit == device.repo.head()
+    assert device.record().failure(bad)
+
+
+def test_a_refused_commit_that_comes_back_meanwhile_is_not_tried(
+    device: Device, meanwhile: Meanwhile
+) -> None:
+    good = device.repo.head()
+    bad = device.repo.commit({".piot.yaml": "piot: 2\n"})
+    assert not device.deploy().ok
+    device.repo.rewind(good)
+    staged = meanwhile(lambda: device.repo.rewind(bad))
+    assert device.deploy().ok
+    assert staged == [bad, good] and device.record().commit == good
+
+
+@pytest.mark.parametrize("how", ["hold", "tag", "quiet", "gone"])
+def test_what_keeps_commits_back_counts_for_one_that_comes_meanwhile(
+    device: Device, meanwhile: Meanwhile, how: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = device.repo.head()
+
+    def push() -> None:
+        device.repo.commit({"note": "2"})
+        if how == "hold":
+            state.hold(device.system, "garden", state.Hold("a visit", 0.0))
+        elif how == "tag":
+            device.repo.tag("piot/hold")
+        elif how == "gone":
+            device.repo.bare.rename(device.root / "away")
+
+    if how == "quiet":
+        device.source(quiet=[0, 24 * 60 - 1])
+        moment = time.strptime("2026-11-27 12:00", "%Y-%m-%d %H:%M")
+        monkeypatch.setattr(time, "localtime", lambda *_: moment)
+    staged = meanwhile(push)
+    outcome = device.deploy()
+    second = "" if how == "gone" else device.repo.head()
+    assert outcome.ok and device.record().commit == first
+    # In quiet hours it is made ready, as it would be by a poll.
+    assert staged == ([first, second] if how == "quiet" else [first])
+    assert device.record().ready == (second if how == "quiet" else "")
+    if how == "gone":
+        (device.root / "away").rename(device.repo.bare)
+        device.repo.commit({"note": "3"})
+    assert how == "quiet" or not idle.unmoved(str(device.root), "garden")
+
+
+def test_a_bundle_is_asked_once(device: Device, meanwhile: Meanwhile) -> None:
+    bundle = device.root / "garden.bundle"
+    device.repo.git("bundle", "create", "-q", str(bundle), "main")
+
+    def another() -> None:
+        device.repo.commit({"note": "2"})
+        device.repo.git("bundle", "create", "-q", str(bundle), "main")
+
+    staged = meanwhile(another)
+    assert deploy.deploy(device.system, "garden", bundle="/garden.bundle").ok
+    assert len(staged) == 1
