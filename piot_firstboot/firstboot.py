@@ -5,7 +5,19 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import replace
 
-from piot_firstboot import clock, guard, handover, idle, intake, ledger, state, trial, wake, wayin
+from piot_firstboot import (
+    accounts,
+    clock,
+    guard,
+    handover,
+    idle,
+    intake,
+    ledger,
+    state,
+    trial,
+    wake,
+    wayin,
+)
 from piot_firstboot.config import Config
 from piot_firstboot.converge import (
     apply_parts,
@@ -44,6 +56,7 @@ def converge(system: System, *, boot: bool = False, everything: bool = False) ->
         return _nothing()
     with intake.locked(system):
         try:
+            accounts.recover(system)
             taken = intake.read(system, path)
         except ConfigError as error:
             report = _wrong(path, error)

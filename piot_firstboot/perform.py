@@ -4,13 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from piot_firstboot import live, vault
-from piot_firstboot.errors import ApplyError
+from piot_firstboot import accounts, live, vault
 from piot_firstboot.items import (
     Credential,
     Directory,
     File,
-    Item,
     Lines,
     Login,
     State,
@@ -28,7 +26,7 @@ def remove(system: System, change: Change) -> None:
     """Remove what PioT made; a directory goes only when nothing else is in it."""
     kind, _, name = change.key.partition(" ")
     if kind == "user":
-        system.run(("userdel", *_prefix(system), name))
+        accounts.remove(system, name)
         return
     if kind == "secret":
         vault.drop(system, name)
@@ -64,47 +62,9 @@ def make(system: System, change: Change, before: Iterable[str]) -> None:
         case Credential() as item:
             vault.put(system, item.name, item.value)
         case Login() as item:
-            _make_login(system, item, change.now)
+            accounts.make(system, item, change.now if isinstance(change.now, Login) else None)
         case SystemUser() as item:
-            _make_system_user(system, item)
-
-
-def _prefix(system: System) -> tuple[str, ...]:
-    """Let the account tools work on a tree instead of the running system."""
-    return () if system.root == "/" else ("--prefix", system.root)
-
-
-def _make_login(system: System, item: Login, now: Item | None) -> None:
-    """Create or change a person's account; the hash travels through a pipe, never in argv."""
-    prefix = _prefix(system)
-    if now is None:
-        user = ("useradd", *prefix, "--create-home", "--user-group", "--shell", item.shell)
-        system.run((*user, item.name), check=True)
-    elif isinstance(now, Login) and now.shell != item.shell:
-        system.run(("usermod", *prefix, "--shell", item.shell, item.name), check=True)
-    known = system.accounts("group")
-    for group in item.groups:
-        if group not in known:
-            raise ApplyError(f"user {item.name}: there is no group {group}")
-    if item.groups:
-        system.run(("usermod", *prefix, "-aG", ",".join(item.groups), item.name), check=True)
-    for group in set(item.not_groups) & set(now.groups if isinstance(now, Login) else ()):
-        system.run(("gpasswd", *_root(system), "-d", item.name, group), check=True)
-    if item.password_hash is not None:
-        line = f"{item.name}:{item.password_hash}\n".encode()
-        system.run(("chpasswd", *_root(system), "-e"), stdin=line, check=True)
-
-
-def _root(system: System) -> tuple[str, ...]:
-    """Name the tree for the tools that know --root and not --prefix."""
-    return () if system.root == "/" else ("--root", system.root)
-
-
-def _make_system_user(system: System, item: SystemUser) -> None:
-    """Create a system user through systemd-sysusers, which also knows trees."""
-    line = f'u {item.name} - "{item.comment or item.name}" {item.home}\n'
-    where = () if system.root == "/" else (f"--root={system.root}",)
-    system.run(("systemd-sysusers", *where, "-"), stdin=line.encode(), check=True)
+            accounts.make_system(system, item)
 
 
 def _make_word(system: System, item: Word) -> None:
