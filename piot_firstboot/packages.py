@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Sequence
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 
 from piot_firstboot.errors import ApplyError
-from piot_firstboot.notify import allow
+from piot_firstboot.notify import allow, progress
 from piot_firstboot.system import Result, System
 
-_LOCK = 600  # seconds to wait for another apt
+_LOCK = 900  # seconds to wait for another apt: more than ten minutes, as an upgrade may take
 _INSTALL = 1800.0  # seconds for an installation, on a slow card and a slow line
+_TURN = "/run/piot/apt.lock"  # held by the one run that installs, whatever app it is for
+_PAUSE = 1.0  # seconds between two looks at a lock
 _QUIET = {"DEBIAN_FRONTEND": "noninteractive"}
 _APT = ("apt-get", "-q", "-y", "-o", f"DPkg::Lock::Timeout={_LOCK}")
 # Configuration files that were edited stay.
@@ -19,6 +23,8 @@ _KEEP = ("-o", "Dpkg::Options::=--force-confdef", "-o", "Dpkg::Options::=--force
 _STRICT = ("-o", "APT::Update::Error-Mode=any")
 _UNKNOWN = re.compile(r"Unable to locate package|has no installation candidate|"
                       r"Couldn't find any package by")  # fmt: skip
+# Of the lists and the archives: these two locks apt itself does not wait for.
+_BUSY = re.compile(r"Unable to lock directory")
 _BROKEN = "dpkg --configure -a"  # apt's advice after a power cut in the middle of dpkg's work
 
 
@@ -46,29 +52,57 @@ def install(system: System, names: Sequence[str], say: Callable[[str], None]) ->
     network, another apt at work, a full disk.
     """
     say(f"installing {' '.join(names)}")
-    fresh = _apt(system, *_STRICT, "update").code == 0
-    result = _apt(system, *_KEEP, "install", "--", *names)
-    if result.code != 0 and _BROKEN in result.err + result.out:
-        say("finishing what a power cut left half installed")
-        _run(system, "dpkg", "--configure", "-a", "--force-confdef", "--force-confold")
+    with _turn(system):
+        update = _apt(system, *_STRICT, "update")
         result = _apt(system, *_KEEP, "install", "--", *names)
+        if result.code != 0 and _BROKEN in result.err + result.out:
+            say("finishing what a power cut left half installed")
+            _run(system, "dpkg", "--configure", "-a", "--force-confdef", "--force-confold")
+            result = _apt(system, *_KEEP, "install", "--", *names)
     if result.code == 0:
         return
     words = f"apt-get install {' '.join(names)}: {_why(result)}"
-    if fresh and _UNKNOWN.search(result.err + result.out):
+    if not _UNKNOWN.search(result.err + result.out):
+        raise ApplyError(words)
+    if update.code == 0:
         raise Unknown(words, "is the name right, for this release of Debian?")
-    raise ApplyError(words)
+    # Not known to old lists: what kept them from being fresh is the cause.
+    raise ApplyError(f"{words}; apt-get update: {_why(update)}")
+
+
+@contextmanager
+def _turn(system: System) -> Iterator[None]:
+    """Wait until no other run of PioT installs anything, and be the one that does.
+
+    Each then has the whole of apt's patience with others, and fresh lists while it installs.
+    """
+    end = time.monotonic() + _LOCK + _INSTALL
+    while True:
+        with system.lock(_TURN, wait=False) as ours:
+            if ours:
+                yield
+                return
+        if time.monotonic() >= end:
+            raise ApplyError(f"Could not get lock {_TURN}: PioT has been installing for long")
+        progress("waiting for packages of another app to be installed")
+        time.sleep(_PAUSE)
 
 
 def _apt(system: System, *args: str) -> Result:
-    """Run apt-get without questions."""
-    return _run(system, *_APT, *args)
+    """Run apt-get without questions; wait for another apt, also where apt itself does not."""
+    end = time.monotonic() + _LOCK
+    while True:
+        result = _run(system, *_APT, *args)
+        if not _BUSY.search(result.err) or time.monotonic() >= end:
+            return result
+        progress(f"waiting for another apt: {_why(result)}")
+        time.sleep(_PAUSE)
 
 
 def _run(system: System, *argv: str) -> Result:
-    """Run a command that may take long."""
-    allow(_INSTALL)
-    return system.run(argv, timeout=_INSTALL, env=_QUIET)
+    """Run a command that may take long, and wait for others before."""
+    allow(_LOCK + _INSTALL)
+    return system.run(argv, timeout=_LOCK + _INSTALL, env=_QUIET)
 
 
 def _why(result: Result) -> str:

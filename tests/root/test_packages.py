@@ -6,13 +6,15 @@ from pathlib import Path
 
 import pytest
 
-from piot_firstboot import packages
+from piot_firstboot import causes, packages
 from piot_firstboot.errors import ApplyError
 from piot_firstboot.system import System
 from tests.kit.fake_command import FakeCommand, fake_command
 
 GONE = "E: Unable to locate package nosuch"
 LOCKED = "E: Could not get lock /var/lib/dpkg/lock-frontend. It is held by process 7 (apt-get)"
+LISTS = "E: Could not get lock /var/lib/apt/lists/lock. It is held by process 7 (apt-get)"
+UNABLE = "E: Unable to lock directory /var/lib/apt/lists/"
 HALF = (
     "E: dpkg was interrupted, you must manually run 'dpkg --configure -a' to correct the problem."
 )
@@ -56,7 +58,7 @@ def test_one_call_installs_all_and_waits_for_another_apt(bindir: Path, system: S
     packages.install(system, ("a", "b"), lambda text: None)
     update, install = (call.argv for call in fake.calls())
     assert update[-1] == "update" and install[-4:] == ("install", "--", "a", "b")
-    assert "DPkg::Lock::Timeout=600" in install
+    assert "DPkg::Lock::Timeout=900" in install
 
 
 def test_a_name_that_no_source_has(bindir: Path, system: System) -> None:
@@ -84,3 +86,51 @@ def test_a_power_cut_within_dpkg_is_mended(bindir: Path, system: System, tmp_pat
     packages.install(system, ("a",), said.append)
     assert [call.argv[:3] for call in dpkg.calls()] == [("dpkg", "--configure", "-a")]
     assert said == ["installing a", "finishing what a power cut left half installed"]
+
+
+@pytest.mark.parametrize("word", ["update", "install"])
+def test_locks_that_apt_does_not_wait_for(
+    word: str, bindir: Path, system: System, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Those of its lists and archives: it gives up at once, whatever DPkg::Lock::Timeout says."""
+    mark, fails = tmp_path / "mark", "for i in 1 2 3; do [ -e $m$i ] || { touch $m$i; no; }; done"
+    script = (
+        f'm={mark}; no() {{ printf "%s\\n%s\\n" "{LISTS}" "{UNABLE}" >&2; exit 100; }}\n'
+        f'case "$*" in *{word}*) {fails} ;; esac'
+    )
+    fake = fake_command(bindir, "apt-get", script=script)
+    monkeypatch.setattr(packages, "_PAUSE", 0.0)
+    packages.install(system, ("a",), lambda text: None)
+    words = [next(w for w in call.argv if w in ("update", "install")) for call in fake.calls()]
+    assert sorted(words) == sorted(["update", "install", *[word] * 3])
+
+
+def test_lists_that_stay_locked_are_named_as_the_cause(
+    bindir: Path, system: System, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    script = (
+        f'case "$*" in *update) printf "%s\\n%s\\n" "{LISTS}" "{UNABLE}" >&2 ;; '
+        f'*) echo "{GONE}" >&2 ;; esac; exit 100'
+    )
+    fake_command(bindir, "apt-get", script=script)
+    monkeypatch.setattr(packages, "_PAUSE", 0.0)
+    monkeypatch.setattr(packages, "_LOCK", 0.0)
+    with pytest.raises(ApplyError) as caught:
+        packages.install(system, ("nosuch",), lambda text: None)
+    assert not isinstance(caught.value, packages.Unknown)
+    assert causes.before_switch(caught.value, final=False).kind == "package lock"
+
+
+def test_one_run_installs_at_a_time(
+    bindir: Path, system: System, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fake = fake_command(bindir, "apt-get")
+    monkeypatch.setattr(packages, "_PAUSE", 0.0)
+    monkeypatch.setattr(packages, "_LOCK", 0.0)
+    monkeypatch.setattr(packages, "_INSTALL", 0.2)
+    with system.lock("/run/piot/apt.lock"), pytest.raises(ApplyError) as caught:
+        packages.install(system, ("a",), lambda text: None)
+    assert causes.before_switch(caught.value, final=False).kind == "package lock"
+    assert fake.calls() == []
+    packages.install(system, ("a",), lambda text: None)
+    assert len(fake.calls()) == 2
