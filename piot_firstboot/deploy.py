@@ -21,12 +21,14 @@ from piot_firstboot import (
     tls,
     verdict,
     wake,
+    windows,
 )
 from piot_firstboot.errors import ApplyError, Refused
 from piot_firstboot.system import System
 from piot_firstboot.transaction import Outcome, advance, reconcile, recover, roll_back
 
-_TRIES = "/run/piot/tries"  # how often in a row the remote did not answer, per app
+_TRIES = "/run/piot/tries"  # how often in a row nothing could be asked or recorded, per app
+_TRANSIENT = "/run/systemd/transient"  # where systemd-run(1) has its units
 _PATIENCE = (1, 2, 4, 8, 15, 30)  # seconds between the first questions after a boot
 _JUST_BOOTED = 600.0  # seconds
 _MOST_ROUNDS = 3  # commits that one run deploys, the later ones pushed meanwhile
@@ -43,18 +45,28 @@ def deploy(system: System, app: str, *, bundle: str = "") -> Outcome:
     if bundle:
         origin = replace(origin, repo=system.path(bundle))
     with _locked(system, app):
-        record = state.load(system, app)
-        if not guard.safe(system):
-            record = recover(system, record, origin)
-            gate.prove(system, record)
-        tip, outcome = _follow(system, record, origin, rounds=1 if bundle else _MOST_ROUNDS)
+        try:
+            record = state.load(system, app)
+            if not guard.safe(system):
+                record = recover(system, record, origin)
+                gate.prove(system, record)
+            tip, outcome = _follow(system, record, origin, rounds=1 if bundle else _MOST_ROUNDS)
+        except OSError:
+            # A disk that takes no record: nothing there would say when to try again.
+            _ask_again(system, origin)
+            raise
+        system.remove(f"{_TRIES}/{app}")
         failure = state.load(system, app).failure(tip.commit)
+        passing = failure if failure and not failure.deterministic else None
         # A boot that still owes its healthy report is asked for it at each poll.
         owing = guard.unproven(system, app) and not guard.safe(system)
-        if not bundle and not owing and (failure is None or failure.deterministic):
+        if not bundle and not owing and not passing:
             _settle(system, origin, tip)
-        if outcome.again is not None:
-            _look_again(system, origin, outcome.again)
+        again = outcome.again
+        if again is None and passing and not bundle:
+            # The clock may be set meanwhile: look again before long.
+            again = min(max(0.0, passing.after - time.time()), windows.LONGEST)
+        _look_again(system, origin, again)
         return outcome
 
 
@@ -229,7 +241,7 @@ def _ask(system: System, origin: state.Source) -> repository.Tip:
     waits = list(_PATIENCE) if notify.in_unit() and _uptime(system) < _JUST_BOOTED else []
     while True:
         try:
-            tip = repository.resolve(system, origin)
+            return repository.resolve(system, origin)
         except repository.Unreachable as error:
             if waits and not isinstance(error, Refused):
                 notify.progress(f"waiting for the network: {error}")
@@ -239,8 +251,6 @@ def _ask(system: System, origin: state.Source) -> repository.Tip:
             # It may show a key that was made a moment ago, and that the repository must have.
             report.refresh(system, report.log(system))
             raise
-        system.remove(f"{_TRIES}/{origin.name}")
-        return tip
 
 
 def _ask_again(system: System, origin: state.Source) -> None:
@@ -258,17 +268,25 @@ def _ask_again(system: System, origin: state.Source) -> None:
     system.run(("systemd-run", *timer, *name, "systemctl", "start", "--no-block", unit))
 
 
-def _look_again(system: System, origin: state.Source, wait: float) -> None:
-    """Let systemd start the unit after a time, and have it not be satisfied by the idle poll."""
+def _look_again(system: System, origin: state.Source, wait: float | None) -> None:
+    """Let systemd start the unit after a time, and have it not be satisfied by the idle poll.
+
+    With None nothing is to be done: what an earlier run asked for is called off.
+    """
     if not system.live:
         return
     name, unit = f"piot-due-{origin.name}", f"piot-deploy@{origin.name}.service"
-    system.run(("systemctl", "stop", f"{name}.timer"))
-    timer = (f"--on-active={max(1, round(wait))}", "--timer-property=AccuracySec=1s", "--quiet")
+    for timer in (f"{name}.timer", f"piot-retry-{origin.name}.timer"):
+        if system.exists(f"{_TRANSIENT}/{timer}"):
+            system.run(("systemctl", "stop", timer))
+    if wait is None:
+        return
+    # A second later, for the wait to be over by the wall clock, too.
+    when = (f"--on-active={round(wait) + 1}", "--timer-property=AccuracySec=1s", "--quiet")
     then = f"--property=ExecStartPost=/usr/bin/systemctl start --no-block {unit}"
     what = (f"--unit={name}", f"--description=Go on with {unit}", "--collect", then)
     stamp = f"{idle.POLL_STAMP}/{origin.name}"
-    system.run(("systemd-run", *timer, *what, "/usr/bin/rm", "-f", stamp))
+    system.run(("systemd-run", *when, *what, "/usr/bin/rm", "-f", stamp))
 
 
 def _uptime(system: System) -> float:
