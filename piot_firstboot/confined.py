@@ -21,6 +21,7 @@ from piot_firstboot.unitfile import assignment
 
 LIMIT = 1800.0  # seconds
 _SLACK = 60.0  # seconds for systemd to end what ran too long
+_STOP = 20  # seconds for it to go when asked to; less than that slack
 _LAST = 8  # lines of output in a reason
 _SHOW_EVERY = 0.5  # seconds between two lines in the status
 
@@ -114,6 +115,7 @@ def _properties(task: Task) -> Iterator[tuple[str, str]]:
     # Stopped with the deploy that started it, if that was a unit.
     yield "PartOf", f"piot-deploy@{task.app}.service"
     yield "RuntimeMaxSec", f"{task.limit:.0f}"
+    yield "TimeoutStopSec", str(_STOP)
     yield "WorkingDirectory", task.directory
     yield "CacheDirectory", f"{user(task.app)} {user(task.app)}/build"
     yield "TemporaryFileSystem", f"{folder(task.app)}:ro"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 
 from piot_firstboot import (
@@ -258,7 +258,8 @@ def _ask_again(system: System, origin: state.Source) -> None:
     if not (system.live and notify.in_unit()):
         return
     tries = int(system.read(f"{_TRIES}/{origin.name}") or b"0") + 1
-    system.write(f"{_TRIES}/{origin.name}", str(tries).encode())
+    with suppress(OSError):  # what is full or failing may be all there is
+        system.write(f"{_TRIES}/{origin.name}", str(tries).encode())
     wait = 60 * 2 ** min(tries - 1, 20)
     if origin.poll is not None and wait >= origin.poll:
         return
