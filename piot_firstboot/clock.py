@@ -20,6 +20,12 @@ from piot_firstboot.system import System
 # once that is known, by how much time servers moved it after that.
 NOTE = "/run/piot/clock"
 _CONTAINER = "/run/systemd/container"  # written by PID 1
+# What `idle.clock_floor` looks at and PioT itself writes.
+_DATED = (
+    idle.BOOT_STAMP,
+    idle.REPORT,
+    *(f"{folder}/{name}" for folder in ("/boot/firmware", "/boot") for name in idle.WRITTEN),
+)
 _SYNCED = "/run/systemd/timesync/synchronized"
 _SOURCES = ("systemd-timesyncd.service", "chrony.service", "ntpsec.service", "openntpd.service")
 _UNKNOWN = 16.0  # seconds; the kernel's NTP_PHASE_LIMIT, where it stops to count
@@ -50,6 +56,24 @@ def raise_to_floor(system: System) -> float:
     if not system.exists(NOTE):
         system.write(NOTE, f"{_offset():.3f} {step:.3f}\n".encode())
     return step
+
+
+def redate(system: System) -> None:
+    """Date PioT's own files anew where a clock that was ahead dated them in the future.
+
+    Else they would take the device there at each boot. At the boot the clock was raised to the
+    newest of them; where it is behind now, somebody who knows better has set it back.
+    """
+    now = time.time()
+    if not system.exists(NOTE) or system.exists(_CONTAINER) or now < idle.modified(idle.__file__):
+        return
+    for path in _DATED:
+        found = system.entry(path)
+        if found and idle.modified(system.path(path)) > now + idle.LAG:
+            # A full or read-only file system is told of by what writes there next.
+            with suppress(OSError):
+                data = system.read(path) if not path.endswith(idle.CLOCK) else _date()
+                system.write(path, data or b"", found.mode)
 
 
 def synced(system: System) -> bool:
@@ -115,10 +139,14 @@ def stamp(system: System, folder: str) -> None:
     """
     if not system.live or not folder.startswith("/boot") or not synced(system):
         return
-    text = time.strftime("%Y-%m-%dT%H:%M:%SZ\n", time.gmtime())
     # A full or read-only partition is told of where the report is written.
     with suppress(OSError):
-        system.write(f"{folder}/{idle.CLOCK}", text.encode())
+        system.write(f"{folder}/{idle.CLOCK}", _date())
+
+
+def _date() -> bytes:
+    """Write down what the clock says."""
+    return time.strftime("%Y-%m-%dT%H:%M:%SZ\n", time.gmtime()).encode()
 
 
 def _note_skew(system: System) -> None:

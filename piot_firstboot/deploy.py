@@ -9,6 +9,7 @@ from dataclasses import replace
 
 from piot_firstboot import (
     access,
+    clock,
     gate,
     guard,
     idle,
@@ -44,6 +45,7 @@ def deploy(system: System, app: str, *, bundle: str = "") -> Outcome:
     origin = state.source(system, app)
     if bundle:
         origin = replace(origin, repo=system.path(bundle))
+    clock.redate(system)
     with _locked(system, app):
         try:
             record = state.load(system, app)

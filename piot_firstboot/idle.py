@@ -16,6 +16,7 @@ import zlib
 from piot_firstboot import __version__, git, lsrefs
 
 BOOT_STAMP = "/var/lib/piot/boot.stamp"
+REPORT = "/var/lib/piot/report.json"
 POLL_STAMP = "/run/piot/poll"  # a directory: one stamp an app, gone with each boot
 FALLBACK_DUE = "/run/piot/fallback.due"  # seconds since boot; there while nothing is connected
 CLOCK = "piot-clock"  # beside piot.conf: one line, as 2026-11-24T12:00:00Z
@@ -87,18 +88,19 @@ _DATED = (
     "/var/lib/systemd/timesync/clock",
     "/var/lib/dpkg/status",
     BOOT_STAMP,
-    "/var/lib/piot/report.json",
+    REPORT,
 )
 # FAT keeps the local time of the laptop that wrote, which may be 14 hours ahead of UTC.
-_LOCAL = ("piot.conf", "piot-report.txt", "cmdline.txt", CLOCK)
+WRITTEN = ("piot-report.txt", CLOCK)  # by PioT itself
+_LOCAL = ("piot.conf", "cmdline.txt", *WRITTEN)
 _AHEAD = 14 * 3600
-_LAG = 120  # seconds that the clock may be behind without anything taking offence
+LAG = 120  # seconds that the clock may be behind without anything taking offence
 _LIFE = 10 * 31557600  # seconds after PioT was made; no Debian release is cared for longer
 
 
 def behind(root: str) -> bool:
     """Tell whether the clock is so far behind what is known that the verb must raise it."""
-    return time.time() + _LAG < clock_floor(root)
+    return time.time() + LAG < clock_floor(root)
 
 
 def clock_floor(root: str, made: float = 0.0) -> float:
@@ -108,16 +110,16 @@ def clock_floor(root: str, made: float = 0.0) -> float:
     the clock that wrote it, and does not count: a laptop that lives in 2099 must not take the
     device there, where no certificate is valid.
     """
-    made = made or _modified(__file__)
+    made = made or modified(__file__)
     moments = [made, _moment(_read(f"{root}/etc/fake-hwclock.data"))]
-    moments += [_modified(root + path) for path in _DATED]
+    moments += [modified(root + path) for path in _DATED]
     for folder in _FOLDERS[:2]:
-        moments += [_modified(f"{root}{folder}/{name}") - _AHEAD for name in _LOCAL]
+        moments += [modified(f"{root}{folder}/{name}") - _AHEAD for name in _LOCAL]
         moments.append(_moment(_read(f"{root}{folder}/{CLOCK}")))
     return max(moment for moment in moments if moment <= made + _LIFE)
 
 
-def _modified(path: str) -> float:
+def modified(path: str) -> float:
     """Return when a file was last written; 0 when there is none."""
     try:
         return os.stat(path).st_mtime

@@ -11,13 +11,13 @@ from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
-from piot_firstboot import access, clock, guard, journal, records, state, vault
+from piot_firstboot import access, clock, guard, idle, journal, records, state, vault
 from piot_firstboot.config import Config
 from piot_firstboot.errors import Problem
 from piot_firstboot.redact import redact, secret_values
 from piot_firstboot.system import System
 
-REPORT = "/var/lib/piot/report.json"
+REPORT = idle.REPORT
 TEXT = "piot-report.txt"
 SCHEMA = 2
 _MOST = 64 * 1024  # bytes on the boot partition

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from pathlib import Path
 
@@ -122,3 +123,55 @@ def test_a_full_partition_does_not_matter(tmp_path: Path, monkeypatch: pytest.Mo
 def test_the_kernel_knows_how_far_off_it_may_be() -> None:
     """It counts to 16 seconds, whether or not anyone has set this machine's clock."""
     assert 0 <= LARGEST_ERROR() <= 16
+
+
+def test_what_a_clock_dated_that_was_ahead_is_dated_anew(tmp_path: Path) -> None:
+    pi = Pi(tmp_path)
+    ours = (idle.BOOT_STAMP, idle.REPORT, "/boot/firmware/piot-report.txt")
+    for path in ours:
+        pi.write(path, b"as it was\n", 0o640)
+    pi.write(f"/boot/firmware/{idle.CLOCK}", b"2034-01-01T00:00:00Z\n")
+    dated = (*ours, f"/boot/firmware/{idle.CLOCK}")
+
+    def date(ahead: float) -> None:
+        for path in dated:
+            os.utime(pi.path(path), (time.time() + ahead,) * 2)
+
+    date(FUTURE)
+    clock.redate(pi)
+    assert idle.behind(pi.root), "it was not looked at in this boot yet: the files are believed"
+    clock.raise_to_floor(pi)  # sets nothing here, so that the clock is as if set back by somebody
+    clock.redate(pi)
+    assert not idle.behind(pi.root)
+    assert idle.clock_floor(pi.root) == pytest.approx(time.time(), abs=5)
+    assert [pi.read(path) for path in ours] == [b"as it was\n"] * 3
+    assert {found.mode for path in ours if (found := pi.entry(path))} == {0o640}
+    before = [Path(pi.path(path)).stat().st_ino for path in dated]
+    date(-FUTURE)
+    clock.redate(pi)
+    assert [Path(pi.path(path)).stat().st_ino for path in dated] == before, "nothing is written"
+
+
+def test_a_clock_that_is_older_than_piot_dates_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pi = Pi(tmp_path)
+    pi.write(idle.BOOT_STAMP, b"")
+    clock.raise_to_floor(pi)
+    before = Path(pi.path(idle.BOOT_STAMP)).stat().st_ino
+    monkeypatch.setattr(time, "time", lambda: 1_000_000.0)
+    clock.redate(pi)
+    assert Path(pi.path(idle.BOOT_STAMP)).stat().st_ino == before
+
+
+def test_a_full_partition_keeps_its_dates(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pi = Pi(tmp_path)
+    pi.write(idle.BOOT_STAMP, b"")
+    clock.raise_to_floor(pi)
+    os.utime(pi.path(idle.BOOT_STAMP), (time.time() + FUTURE,) * 2)
+
+    def full(*args: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(System, "write", full)
+    clock.redate(pi)
