@@ -94,6 +94,7 @@ _TABLE: tuple[tuple[str, frozenset[int], str, str], ...] = (
         "is the server up, and reachable from here?",
     ),
 )
+_LIMIT = "does it need more than `memory` in .piot.yaml gives it?"
 # What explains a crash although its release is good: the network was there a moment ago.
 _OF_THE_DEVICE = ("disk full", "disk failing", "disk read-only", "memory")
 
@@ -118,7 +119,7 @@ def after_switch(error: Exception, lines: tuple[str, ...] = (), *, limited: bool
         return cause
     if isinstance(error, OSError):
         return cause or Cause("device", False)
-    return Cause("health", True)
+    return Cause("health", True, _LIMIT if cause and cause.kind == "memory" else "")
 
 
 def passing(words: str) -> bool:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from datetime import datetime, timedelta
 
+# Of the message with which systemd says why a unit failed: SD_MESSAGE_UNIT_FAILURE_RESULT.
+_FAILED = "d9b373ed55a64feb8242e02dbe79a49c"
 _NOTICE = 5  # the least that piot-deploy@.service lets through (LogLevelMax=), syslog(3)
 
 
@@ -24,6 +26,21 @@ def tail(unit: str, since: float, count: int = 5) -> tuple[str, ...]:
         reader.seek_realtime(datetime.fromtimestamp(since))
         messages = [str(entry.get("MESSAGE", "")) for entry in reader]
     return tuple(message for message in messages if message)[-count:]
+
+
+def result(unit: str) -> str:
+    """Return systemd's word for why a unit last failed in this boot; "" when it did not.
+
+    systemd itself forgets it when the unit starts again.
+    """
+    from systemd import journal
+
+    with journal.Reader() as reader:
+        reader.this_boot()
+        reader.add_match(MESSAGE_ID=_FAILED)
+        reader.add_match(UNIT=unit)
+        reader.seek_tail()
+        return str(reader.get_previous().get("UNIT_RESULT", ""))
 
 
 def recent(count: int = 200) -> tuple[str, ...]:

@@ -6,22 +6,25 @@ import json
 import time
 from dataclasses import asdict, dataclass
 
-from piot_firstboot import access, guard, records, repository, state, verdict
+from piot_firstboot import access, guard, journal, records, repository, state, verdict
 from piot_firstboot.apply import recorded
 from piot_firstboot.report import REPORT
 from piot_firstboot.system import System
 
 SCHEMA = 1
+_PROPERTIES = "Id,ActiveState,SubState,NRestarts,MemoryMax"
 
 
 @dataclass(frozen=True, slots=True)
 class UnitStatus:
-    """One unit of an app as systemd sees it."""
+    """One unit of an app as systemd sees it; `failed` is its word for why it last restarted."""
 
     name: str
     active: str
     sub: str
     restarts: int
+    failed: str = ""
+    memory: int | None = None  # the limit, in bytes
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +65,8 @@ def as_json(system: System, apps: tuple[AppStatus, ...]) -> str:
     step, commit, target, good, subject, note, changed, ready (a commit that is staged and waits),
     until, access (host, key: why the server is trusted, the public key that was made here),
     hold (null, or reason and since), bad (commit, reason, deterministic, at, tries, after,
-    kind, unit, lines, restored, hint, switches), units (name, active, sub, restarts).
+    kind, unit, lines, restored, hint, switches), units (name, active, sub, restarts, failed: why
+    systemd last restarted it in this boot, as in exit-code or oom-kill).
     """
     rows = [
         {
@@ -82,7 +86,13 @@ def as_json(system: System, apps: tuple[AppStatus, ...]) -> str:
             "hold": asdict(app.hold) if app.hold else None,
             "bad": [_without_basis(bad) for bad in app.record.bad],
             "units": [
-                {"name": u.name, "active": u.active, "sub": u.sub, "restarts": u.restarts}
+                {
+                    "name": u.name,
+                    "active": u.active,
+                    "sub": u.sub,
+                    "restarts": u.restarts,
+                    "failed": u.failed,
+                }
                 for u in app.units
             ],
         }
@@ -133,13 +143,22 @@ def _app_lines(app: AppStatus, now: float) -> list[str]:
         lines.append(f"           {verdict.when(bad, now, app.source.name)}")
     width = max((len(unit.name) for unit in app.units), default=0)
     for unit in app.units:
-        restarts = f", {unit.restarts} restarts" if unit.restarts else ""
+        restarts = f", {unit.restarts} restarts{_last(unit)}" if unit.restarts else ""
         lines.append(f"  unit   {unit.name:{width}}  {unit.active} ({unit.sub}){restarts}")
     return lines
 
 
+def _last(unit: UnitStatus) -> str:
+    """Say why a unit was last restarted."""
+    if unit.failed == "oom-kill" and unit.memory:
+        return f" (last: killed above its memory limit of {unit.memory / 2**20:g}M)"
+    return f" (last: {unit.failed})" if unit.failed else ""
+
+
 def _ago(seconds: float) -> str:
     """Say a span of time as people do."""
+    if seconds < -60:
+        return "at a time that is still to come: the clock was ahead"
     for size, word in ((86400, "day"), (3600, "hour"), (60, "minute")):
         if seconds >= size:
             count = int(seconds // size)
@@ -156,12 +175,17 @@ def _units(system: System, apps: tuple[str, ...]) -> dict[str, tuple[UnitStatus,
     every = [name for names in mine.values() for name in names]
     states: dict[str, UnitStatus] = {}
     if every and system.live:
-        shown = system.run(("systemctl", "show", "-p", "Id,ActiveState,SubState,NRestarts", *every))
+        shown = system.run(("systemctl", "show", "-p", _PROPERTIES, *every))
         for block in shown.out.strip().split("\n\n"):
             row = dict(line.partition("=")[::2] for line in block.splitlines())
             restarts = int(row.get("NRestarts") or 0)
             name = row.get("Id", "")
             states[name] = UnitStatus(
-                name, row.get("ActiveState", ""), row.get("SubState", ""), restarts
+                name,
+                row.get("ActiveState", ""),
+                row.get("SubState", ""),
+                restarts,
+                journal.result(name) if restarts else "",
+                int(limit) if (limit := row.get("MemoryMax", "")).isdigit() else None,
             )
     return {a: tuple(states[n] for n in names if n in states) for a, names in mine.items()}

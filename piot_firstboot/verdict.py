@@ -80,6 +80,8 @@ def when(failure: Failure, now: float, app: str) -> str:
     """Say when a commit is tried again."""
     if failure.deterministic:
         return f"not tried again until a new commit or: sudo piot retry {app}"
+    if not failure.waits(now):
+        return "next try at the next poll"
     return f"next try in {max(1, round((failure.after - now) / 60))} min"
 
 

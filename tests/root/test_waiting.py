@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -314,3 +315,14 @@ def test_a_clock_that_jumps_by_years_blocks_nothing(
     monkeypatch.setattr(time, "time", lambda: jumped + 24 * 3600 + 1)
     assert device.deploy().ok
     assert device.record().commit == lacking
+
+
+def test_times_that_are_still_to_come_are_called_so(device: Device) -> None:
+    """A clock that was ahead leaves them behind when it is set right."""
+    later = time.time() + 9 * 365 * 86400
+    failure = state.Failure("c0ffee", "no secret", False, later, after=later + 60)
+    record = replace(device.record(), changed=later, bad=(failure,))
+    state.save(device.system, record)
+    text = status.as_text(device.system, status.collect(device.system))
+    assert "committed, at a time that is still to come: the clock was ahead" in text
+    assert "next try at the next poll" in text
