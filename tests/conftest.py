@@ -1,6 +1,7 @@
 """Fixtures of all tests: the releases, machines on them, git servers."""
 
 import os
+import random
 import shutil
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
@@ -28,7 +29,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--quick", action="store_true", help="leave out machines and the package")
     parser.addoption("--long", action="store_true", help="all, where the rule is a sample")
     parser.addoption("--cuts", type=int, help="how often tests/vm cuts the power; 3, or 30 if long")
-    parser.addoption("--seed", type=int, help="when it does: the seed that a former run printed")
+    parser.addoption("--seed", type=int, help="draw again what a run drew by lot: its number")
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -131,6 +132,15 @@ def pytest_terminal_summary(terminalreporter: Any) -> None:
         terminalreporter.section("found out")
         for line in dict.fromkeys(told):
             terminalreporter.write_line(line)
+
+
+@pytest.fixture
+def lot(request: pytest.FixtureRequest, tell: Callable[[str], None]) -> random.Random:
+    """Return what draws by lot; its seed is shown at the end, and taken again with --seed."""
+    seed = request.config.getoption("--seed")
+    seed = random.randrange(10**6) if seed is None else seed
+    tell(f"{request.node.name} --seed {seed}")
+    return random.Random(seed)
 
 
 @pytest.fixture

@@ -74,6 +74,11 @@ class GitServer:
         self._process.stdout.close()
         self._process = None
 
+    @property
+    def port(self) -> int:
+        """Return the port that it listens at."""
+        return self._port
+
     def url(self, name: str) -> str:
         """Return the address of the repository `name` as the machine sees it."""
         scheme = "https" if self.tls else "http"

@@ -1,9 +1,10 @@
 """A Debian machine in QEMU with a disk of its own, whose power can really be cut.
 
 A killed container keeps every byte that a process wrote; here, what the guest had only in memory
-is gone, as with a plug that is pulled. The disk has a partition table, FAT32 for /boot/firmware
-and ext4 for /, made without mounting anything. The guest sees no network but `git daemon` on this
-host's repositories. There is no KVM here, so a boot takes half a minute.
+is gone, as with a plug that is pulled. It has a clock of its own, which can be set, real memory and
+CPU controllers, and a USB port. The disk has a partition table, FAT32 for /boot/firmware and ext4
+for /, made without mounting anything. The guest sees no network but `git daemon` on this host's
+repositories, and one server of the test's own. There is no KVM here, so a boot takes half a minute.
 """
 
 from __future__ import annotations
@@ -27,8 +28,11 @@ from tests.kit import roots
 from tests.kit.git_repo import Repo
 from tests.kit.wait import eventually
 
-LAYER = ("linux-image-cloud-amd64", "initramfs-tools", "udev", "kmod", "e2fsprogs", "dosfstools")
+_TOOLS = ("initramfs-tools", "udev", "kmod", "e2fsprogs", "dosfstools")
+LAYER = ("linux-image-cloud-amd64", *_TOOLS)
+USB_LAYER = ("linux-image-amd64", *_TOOLS)  # the kernel above knows no USB
 GIT = "10.0.2.100"  # git daemon, as the guest sees it
+HTTPS = "10.0.2.101"  # what `served` says, at port 443
 BOOT_SECONDS = 240  # ten times what a calm host needs
 _MIB = 1024 * 1024
 _FAT_MIB, _ROOT_MIB = 64, 2048
@@ -63,6 +67,25 @@ OOMScoreAdjust=-1000
 [Install]
 WantedBy=sysinit.target
 """
+# Joins standard input and output, a connection of the guest's, to a port of this host.
+_RELAY = """\
+import os, select, socket, sys
+with socket.create_connection(("127.0.0.1", int(sys.argv[1])), 20) as server:
+    server.settimeout(None)
+    open_ends = [0, server.fileno()]
+    while open_ends:
+        for end in select.select(open_ends, (), ())[0]:
+            data = os.read(end, 65536)
+            if not data:
+                open_ends.remove(end)
+                if end:
+                    sys.exit()
+                server.shutdown(socket.SHUT_WR)
+            elif end:
+                os.write(1, data)
+            else:
+                server.sendall(data)
+"""
 # Half of a boot without KVM goes into what no test here looks at.
 _NOT_NEEDED = (
     "getty@tty1.service serial-getty@ttyS0.service systemd-hwdb-update.service "
@@ -89,20 +112,22 @@ class Vm:
         self.recovered = folder / "recovered.img"
         self.console = folder / "console.log"
         self.boots = 0
+        self.served = 0  # the port on this host's loopback that the guest finds at HTTPS
         self._qemu: subprocess.Popen[bytes] | None = None
         self._agent: socket.socket | None = None
         self._rest = b""
 
     # -- power ---------------------------------------------------------------------------------
 
-    def boot(self, timeout: float = BOOT_SECONDS) -> Self:
-        """Switch on; return when the guest answers."""
+    def boot(self, timeout: float = BOOT_SECONDS, *, clock: str = "") -> Self:
+        """Switch on; return when the guest answers. Its hardware clock is right, unless given."""
         assert self._qemu is None, "already on"
         at = self.folder / "agent.sock"
-        at.unlink(missing_ok=True)
+        for path in (at, self._monitor):
+            path.unlink(missing_ok=True)
         with self.console.open("ab") as log:
             self._qemu = subprocess.Popen(
-                self._command(at),
+                [*self._command(at), *(("-rtc", f"base={clock}") if clock else ())],
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
@@ -138,10 +163,35 @@ class Vm:
         finally:
             self.kill()
 
+    def ask_qemu(self, command: str, **arguments: Any) -> None:
+        """Let QEMU itself do something to the machine: a command of its QMP."""
+        with socket.socket(socket.AF_UNIX) as line:
+            line.settimeout(30)
+            line.connect(str(self._monitor))
+            with line.makefile("rw") as talk:
+                talk.readline()  # it says hello
+                for execute, words in (("qmp_capabilities", {}), (command, arguments)):
+                    text = json.dumps({"execute": execute, "arguments": words})
+                    print(text, file=talk, flush=True)
+                    answer: dict[str, Any] = {"event": ""}
+                    while "event" in answer:
+                        answer = json.loads(talk.readline())
+                    assert "return" in answer, f"{execute} {words}: {answer}"
+
+    @property
+    def _monitor(self) -> Path:
+        """Return where QEMU listens."""
+        return self.folder / "monitor.sock"
+
     def _command(self, agent: Path) -> list[str]:
         """Return how QEMU is called."""
         daemon = f"git daemon --inetd --export-all --base-path={self.folder / 'repositories'}"
         network = f"user,id=net,restrict=on,guestfwd=tcp:{GIT}:9418-cmd:{daemon}"
+        if self.served:
+            relay = self.folder / "relay.py"
+            relay.write_text(_RELAY)
+            to_it = f"/usr/bin/python3 -IS {relay} {self.served}"
+            network += f",guestfwd=tcp:{HTTPS}:443-cmd:{to_it}"
         words = "root=/dev/vda2 rw console=ttyS0 loglevel=4 panic=1 mitigations=off audit=0"
         return [
             "qemu-system-x86_64",
@@ -156,6 +206,8 @@ class Vm:
             *("-device", "virtio-serial", "-device", "virtserialport,chardev=agent,name=agent"),
             *("-object", "rng-random,id=rng,filename=/dev/urandom"),
             *("-device", "virtio-rng-pci,rng=rng"),
+            *("-device", "qemu-xhci,id=usb"),
+            *("-qmp", f"unix:{self._monitor},server=on,wait=off"),
         ]
 
     # -- inside --------------------------------------------------------------------------------

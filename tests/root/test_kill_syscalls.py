@@ -74,14 +74,18 @@ def calls(log: Path) -> list[Call]:
     return [(name, at) for name, count in most.items() for at in range(1, count + 1)]
 
 
-def sample(every: list[Call], long: bool) -> list[Call]:
+def sample(every: list[Call], lot: random.Random, long: bool) -> list[Call]:
     """Choose at which calls to stop."""
-    return every if long else random.sample(every, min(SAMPLE, len(every)))
+    return every if long else lot.sample(every, min(SAMPLE, len(every)))
 
 
 @pytest.mark.parametrize("who", ["piot", "fetch", "read-tree", "checkout-index"])
 def test_stopped_at_a_system_call_it_converges(
-    who: str, memory: Path, pytestconfig: pytest.Config, tell: Callable[[str], None]
+    who: str,
+    memory: Path,
+    lot: random.Random,
+    pytestconfig: pytest.Config,
+    tell: Callable[[str], None],
 ) -> None:
     root, commits = tree(memory, CASES["good"][0])
     judge = judged(commits, good=True)
@@ -102,7 +106,7 @@ def test_stopped_at_a_system_call_it_converges(
     judge(copy)
     every = calls(log)
     stopped = 0
-    for at in sample(every, pytestconfig.getoption("--long")):
+    for at in sample(every, lot, pytestconfig.getoption("--long")):
         copy, code = attempt(at)
         stopped += code == -9
         for go_on in (after_a_reboot, act):

@@ -72,15 +72,6 @@ def pi(image: Path) -> Iterator[vm.Vm]:
         yield machine
 
 
-@pytest.fixture
-def lot(pytestconfig: pytest.Config, tell: Callable[[str], None]) -> random.Random:
-    """Return what draws the moments."""
-    seed = pytestconfig.getoption("--seed")
-    seed = random.randrange(10**6) if seed is None else seed
-    tell(f"power cuts: --seed {seed}")
-    return random.Random(seed)
-
-
 def test_the_power_is_cut(
     pi: vm.Vm, lot: random.Random, pytestconfig: pytest.Config, tell: Callable[[str], None]
 ) -> None:
