@@ -13,6 +13,7 @@ from piot_firstboot import (
     idle,
     intake,
     ledger,
+    serverkeys,
     state,
     trial,
     wake,
@@ -55,17 +56,17 @@ def converge(system: System, *, boot: bool = False, everything: bool = False) ->
     if not path:
         return _nothing()
     with intake.locked(system):
+        # Whatever the file says: without them nobody gets in to correct it.
+        mended = serverkeys.mend(system, boot=boot)
+        if mended:
+            say(mended)
         try:
             accounts.recover(system)
             taken = intake.read(system, path)
-        except ConfigError as error:
+        except (ConfigError, ApplyError, OSError) as error:
             report = _wrong(path, error)
-        except ApplyError as error:
-            report = Report(False, f"{path}: {error}", path, next_step=error.hint or _mend(path))
-        except OSError as error:
-            where = error.filename or path
-            report = Report(False, f"{where}: {error.strerror}", path, next_step=_mend(path))
         else:
+            taken = replace(taken, notes=(*taken.notes, *filter(None, (mended,))))
             return _apply(system, taken, boot=boot, everything=everything)
         _publish(system, report)
         # After a failure even the former file is new.
@@ -80,7 +81,7 @@ def plan(system: System, *, everything: bool = False) -> tuple[Report, tuple[Cha
         return _nothing(), ()
     try:
         taken = intake.read(system, path)
-    except ConfigError as error:
+    except (ConfigError, ApplyError, OSError) as error:
         return _wrong(path, error), ()
     book = ledger.load(system)
     # What leaves of the late parts is known only once keys were imported.
@@ -209,8 +210,13 @@ def _nothing() -> Report:
     return Report(True, f"there is no piot.conf; write one to {where}, then: sudo piot apply")
 
 
-def _wrong(path: str, error: ConfigError) -> Report:
-    """Say what is wrong with a file, all of it."""
+def _wrong(path: str, error: ConfigError | ApplyError | OSError) -> Report:
+    """Say what is wrong with a file, all of it, or why it cannot be read."""
+    if isinstance(error, ApplyError):
+        return Report(False, f"{path}: {error}", path, next_step=error.hint or _mend(path))
+    if isinstance(error, OSError):
+        headline = f"{error.filename or path}: {error.strerror}"
+        return Report(False, headline, path, next_step=_mend(path))
     count = len(error.problems)
     headline = f"{path}: {count} problem{'s' * (count > 1)}; nothing was changed"
     return Report(False, headline, path, error.problems, next_step=_mend(path))

@@ -23,7 +23,9 @@ CLOCK = "piot-clock"  # beside piot.conf: one line, as 2026-11-24T12:00:00Z
 CAPTIVE = "/etc/NetworkManager/dnsmasq-shared.d/piot-fallback.conf"  # there while it is open
 TRIGGERS = "/run/piot/trigger"  # a directory: one file an app, put there to have it deployed
 ANCHORS = "/run/piot/ca"  # a directory: one CA an app
+SSH = "/etc/ssh"  # where the SSH server has its host keys
 _FOLDERS = ("/boot/firmware", "/boot", "/etc/piot")
+_MOST = 1 << 20  # bytes; a film that was called piot.conf must not fill the memory
 _PATIENCE = 60  # seconds for the remote's answer
 _PATH = "/usr/local/bin:/usr/bin:/bin"
 
@@ -32,7 +34,7 @@ def answers(argv: list[str]) -> bool:
     """Tell whether the command line is a unit's question and the answer is "nothing new"."""
     match argv:
         case ["firstboot"]:
-            return unchanged("") and not behind("")
+            return unchanged("") and not behind("") and not hollow("")
         case ["deploy", app] if "/" not in app:
             answered(app)
             return unmoved("", app)
@@ -78,6 +80,17 @@ def unchanged(root: str) -> bool:
         return not stamp
     data = _read(root + path)
     return bool(stamp) and data is not None and stamp == boot_stamp(path, data)
+
+
+def hollow(root: str) -> list[str]:
+    """List the SSH server's keys that hold nothing but NUL; none where there is no piot.conf."""
+    try:
+        names = os.listdir(root + SSH) if conf_path(root) else []
+    except OSError:
+        return []
+    keys = [f"{SSH}/{n}" for n in names if n.startswith("ssh_host_") and n.endswith("_key")]
+    held = {key: _read(root + key) for key in sorted(keys)}
+    return [key for key, data in held.items() if data is not None and not data.strip(b"\0")]
 
 
 # -- the clock ----------------------------------------------------------------------------------
@@ -321,12 +334,17 @@ def _output(argv: tuple[str, ...], more: dict[str, str]) -> bytes | None:
 
 
 def _read(path: str) -> bytes | None:
-    """Return a file's bytes, or None."""
+    """Return a file's bytes, at most the first MiB; None where there is none to be read."""
     try:
         fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     except OSError:
         return None
+    data = b""
     try:
-        return b"".join(iter(lambda: os.read(fd, 1 << 16), b""))
+        while len(data) < _MOST and (piece := os.read(fd, 1 << 16)):
+            data += piece
+    except OSError:
+        return None
     finally:
         os.close(fd)
+    return data

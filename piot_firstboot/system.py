@@ -67,14 +67,15 @@ class System:
         """Join the root in front, following links in the parents as if the root were `/`."""
         return path if self.root == "/" else files.join(self.root, path)
 
-    def read(self, path: str) -> bytes | None:
-        """Return a file's bytes, or None where there is no such file."""
-        try:
-            fd = os.open(self.path(path), os.O_RDONLY | os.O_CLOEXEC)
-        except (FileNotFoundError, NotADirectoryError):
-            return None
-        with files.naming(path), os.fdopen(fd, "rb") as file:
-            return file.read()
+    def read(self, path: str, most: int = -1) -> bytes | None:
+        """Return a file's bytes, or the first so many; None where there is no such file."""
+        with files.naming(path):
+            try:
+                fd = os.open(self.path(path), os.O_RDONLY | os.O_CLOEXEC)
+            except (FileNotFoundError, NotADirectoryError):
+                return None
+            with os.fdopen(fd, "rb") as file:
+                return file.read(most)
 
     def exists(self, path: str) -> bool:
         """Tell whether the path leads to something."""

@@ -17,6 +17,8 @@ from piot_firstboot.credential import FOLDER, SEALED
 from piot_firstboot.errors import ApplyError
 from piot_firstboot.system import System
 
+_HOST_KEY = "/var/lib/systemd/credential.secret"
+
 # What was opened in this run, by name and sealed bytes: each call of systemd-creds takes a tenth
 # of a second on a small device, and one run asks several times.
 _opened: dict[tuple[str, bytes], str] = {}
@@ -196,6 +198,10 @@ def _seal(system: System, name: str, value: str) -> bytes | None:
         return None
     words = ("systemd-creds", "encrypt", "--with-key=host", f"--name={name}", "-", "-")
     result = system.run(words, stdin=as_bytes(value))
+    if result.code != 0 and system.read(_HOST_KEY) == b"":
+        # Left by a power cut: systemd-creds refuses it, and nothing was ever sealed with it.
+        system.remove(_HOST_KEY)
+        result = system.run(words, stdin=as_bytes(value))
     data = result.out.encode()
     if result.code != 0 or not data:
         return None

@@ -151,6 +151,21 @@ def test_each_secret_is_opened_once_a_run(device: Device) -> None:
     assert len([c for c in device.creds.calls() if c.argv[1] == "decrypt"]) == 1
 
 
+@pytest.mark.parametrize("left", [b"", b"whole"])
+def test_a_key_of_the_host_that_a_power_cut_emptied_is_made_anew(
+    device: Device, left: bytes, tmp_path: Path
+) -> None:
+    """systemd-creds refuses an empty one for ever, and never makes another."""
+    host = device.root / "var/lib/systemd/credential.secret"
+    host.parent.mkdir(parents=True)
+    host.write_bytes(left)
+    refuse = f'[ ! -e {host} ] || {{ echo "Operation not permitted" >&2; exit 1; }}\n'
+    device.creds = fake_command(tmp_path / "bin", "systemd-creds", script=refuse + CREDS)
+    vault.put(device.system, "KEY", "value")
+    assert vault.sealed(device.system, "KEY") is (left == b"")
+    assert host.exists() is (left != b"")
+
+
 @pytest.mark.parametrize("why", ["fails", "missing", "not live"])
 def test_without_sealing_it_is_plain_and_sealed_later(
     device: Device, why: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path

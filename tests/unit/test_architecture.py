@@ -22,7 +22,7 @@ SHELL = REPOSITORIES | frozenset(
     "clock locales overruling handover "
     "converge intake ledger live perform portal accesspoint radio passwords keyserver wayin "
     "packages confined environment build untouched "
-    "host neighbours".split()
+    "serverkeys host neighbours".split()
 )
 VERBS = frozenset(
     "preview compare init "

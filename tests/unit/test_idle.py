@@ -94,6 +94,14 @@ def test_unchanged_only_after_it_was_applied_and_until_it_changes(tmp_path: Path
     assert not idle.unchanged(root), "a file that went away is for the verb to judge"
 
 
+def test_a_directory_of_that_name_is_for_the_verb_to_judge(tmp_path: Path) -> None:
+    (tmp_path / "boot/piot.conf").mkdir(parents=True)
+    applied = tmp_path / "var/lib/piot/boot.stamp"
+    applied.parent.mkdir(parents=True)
+    applied.write_bytes(idle.boot_stamp("/boot/piot.conf", b""))
+    assert not idle.unchanged(str(tmp_path))
+
+
 def test_another_version_of_piot_applies_again(tmp_path: Path) -> None:
     conf = tmp_path / "boot/piot.conf"
     conf.parent.mkdir()
