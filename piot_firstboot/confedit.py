@@ -6,7 +6,7 @@ import re
 from collections.abc import Mapping
 
 from piot_firstboot import conftext
-from piot_firstboot.conftext import BLANKS, FILL, LOST, Block
+from piot_firstboot.conftext import BLANKS, FILL, LOST, Block, curly
 
 
 def edit(data: bytes, section: str, values: Mapping[str, str | None]) -> bytes:
@@ -73,7 +73,7 @@ def quoted(value: str) -> str:
     """Write a value so that reading it gives just that: in quotes where it needs them."""
     outer = value != value.strip(BLANKS)
     paired = len(value) > 1 and value[0] == value[-1] and value[0] in "\"'"
-    return f'"{value}"' if outer or paired else value
+    return f'"{value}"' if outer or paired or curly(value) else value
 
 
 def _below(block: Block) -> int:

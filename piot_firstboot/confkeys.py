@@ -7,16 +7,19 @@ from collections.abc import Collection, Mapping
 
 from piot_firstboot import settings
 from piot_firstboot.confproblems import MASK, Problems, shown
-from piot_firstboot.conftext import UNREADABLE, Block, Entry
+from piot_firstboot.conftext import UNREADABLE, Block, Entry, curly
 from piot_firstboot.found import STORED, Found, is_stored
 from piot_firstboot.table import Section, Setting
 from piot_firstboot.values import BadValue, secret_name, suggest
 
 # What can be done about a word that this device does not know, by the name of the set.
 _ABSENT = {
+    "zones": "`timedatectl list-timezones` prints them",
     "groups": "install what brings it first, or make it: sudo groupadd NAME",
     "shells": "install it first: sudo apt install NAME",
 }
+# Where an SSID or a password really has them.
+_CURLY = 'write plain ones, ", or none; if they belong to it, put plain ones around them'
 _CONTROL = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
 _NAME = re.compile(r"[A-Za-z0-9_.-]{1,40}")
 # Zero-width (non-)joiners within emoji and within words of scripts that need them: UAX #31, 2.3.
@@ -180,6 +183,8 @@ class Judge:
             self.problems.note(entry.line, column, message, hint, masked=masked)
             return
         try:
+            if curly(entry.value) and not entry.quoted:
+                raise BadValue("these quotes are typographic, and would be part of the value", _CURLY)
             value = row.parse(entry.value)
             words = self._known.get(row.among, ())
             if words and value not in words:

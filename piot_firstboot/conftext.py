@@ -18,6 +18,8 @@ UNREADABLE = "\ufffd"  # the name of a section whose header could not be read
 # What overwrites a secret in place: CANCEL, one byte that no keyboard types and no secret may hold.
 FILL = "\x18"
 
+_CURLY = "“”„‟‘’‚‛«»"  # what phones and word processors make of plain quotes
+
 _BOMS = ((b"\xef\xbb\xbf", "utf-8"), (b"\xff\xfe", "utf-16-le"), (b"\xfe\xff", "utf-16-be"))
 _OTHER_FILES: tuple[tuple[bytes, str, str], ...] = (
     (b"{\\rtf", "this was saved as rich text (RTF)", "save it as plain text"),
@@ -42,13 +44,17 @@ class NotText(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """One `key = value`; columns count from 1, `value` is without blanks and outer quotes."""
+    """One `key = value`; columns count from 1, `value` is without blanks and outer quotes.
+
+    `quoted` tells whether there were such quotes.
+    """
 
     line: int
     key: str
     key_column: int
     value: str = field(repr=False)
     value_column: int
+    quoted: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,7 +124,7 @@ def decode(data: bytes) -> str:
     """
     if len(data) > MAX_SIZE:
         raise NotText(
-            f"this file has {len(data)} bytes, a piot.conf at most {MAX_SIZE}",
+            f"this file has more than {MAX_SIZE} bytes, which no piot.conf has",
             "is it the right file?",
         )
     start, encoding = shape(data)
@@ -167,7 +173,13 @@ def _entry(line: str, number: int, column: int) -> Entry:
     start = len(left) + 2 + len(right) - len(right.lstrip(BLANKS))
     if not value:
         start = len(left) + 2
-    if len(value) > 1 and value[0] == value[-1] and value[0] in "\"'":
+    quoted = len(value) > 1 and value[0] == value[-1] and value[0] in "\"'"
+    if quoted:
         value = value[1:-1]
         start += 1
-    return Entry(number, left.strip(BLANKS), column, value, start)
+    return Entry(number, left.strip(BLANKS), column, value, start, quoted)
+
+
+def curly(value: str) -> bool:
+    """Tell whether a value stands in typographic quotes, which are none to us."""
+    return len(value) > 1 and value[0] in _CURLY and value[-1] in _CURLY

@@ -6,7 +6,8 @@ from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 
-from piot_firstboot import config, device, idle, passwords, vault
+from piot_firstboot import config, conftext, device, idle, passwords, vault
+from piot_firstboot.apply import scopes
 from piot_firstboot.config import Config
 from piot_firstboot.errors import ApplyError
 from piot_firstboot.facts import Facts
@@ -16,6 +17,7 @@ from piot_firstboot.system import System
 
 TODO = "/var/lib/piot/setup.todo"  # there while piot-setup.service has something to do
 _LOCK = "/run/piot/conf.lock"
+_AGAIN = "write it again; where all that it made shall go, a comment is enough:"
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +58,13 @@ def read(
 
     `imported` holds the keys that `import_keys` brought, by source.
     """
-    data = system.read(path) or b""
+    data = system.read(path, conftext.MAX_SIZE + 1)
+    if data is None:
+        # Not the same as an empty one, which would take away what was applied.
+        raise ApplyError("a link that leads nowhere", f"make it lead to a file, or remove {path}")
+    if _is_blank(data) and any(scope.startswith("conf.") for scope in scopes(system)):
+        # A card that was pulled out while the file was saved: nobody takes all back like this.
+        raise ApplyError("the file is empty", f"{_AGAIN} {path}")
     known = device.words(system)
     judged = config.parse(data, path.rpartition("/")[2], known=known, stored=vault.resolve(system))
     judged, keeps = passwords.settle(system, judged)
@@ -65,6 +73,12 @@ def read(
     parts = render_config(judged, facts)
     notes = (*_passed_over(system, path), *_cautions(parts))
     return Intake(path, data, judged, facts, parts, keeps, notes)
+
+
+def _is_blank(data: bytes) -> bool:
+    """Tell whether a file has not even a comment in it."""
+    start, encoding = conftext.shape(data)
+    return not data[start:].decode(encoding, "replace").strip(f"{conftext.BLANKS}\r\n")
 
 
 def _passed_over(system: System, path: str) -> Iterator[str]:

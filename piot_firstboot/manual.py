@@ -29,7 +29,7 @@ a line, below the
 .I [section]
 it belongs to. The value is all that follows the first
 .BR = ,
-without the blanks around it and without one pair of quotes; nothing else in it has a meaning, so
+without the blanks around it and without one pair of plain quotes; nothing else in it has a meaning, so
 .B #
 may stand in a password. A comment has a line of its own, which begins with
 .B #
@@ -42,7 +42,8 @@ A file with a mistake in it changes nothing. All mistakes are shown at once, by
 on any computer, and in
 .I piot-report.txt
 beside the file, with the line and what to write instead. A file with which nobody could log in is
-refused.
+refused, and so is an empty one where a full one was applied: most likely the card was pulled out
+while it was saved.
 .PP
 Each section is applied for itself, and only when it changed. When a section is removed, what PioT
 made for it goes; accounts of people, their keys, installed packages, the host name and the time

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import difflib
 import re
+import unicodedata
 from collections.abc import Iterable
 
 from piot_firstboot.schedule import span_seconds
@@ -65,7 +66,9 @@ def suggest(word: str, known: Iterable[str]) -> str:
     """Return the known word that was probably meant, or nothing."""
     lowered = {name.lower(): name for name in sorted(known)}
     close = difflib.get_close_matches(word.lower()[:80], lowered, 1, 0.65)
-    return lowered[close[0]] if close else ""
+    # Of a path, such as the name of a time zone, people know the end.
+    ends = [name for name in lowered if name.endswith(f"/{word.lower()}")]
+    return lowered[(ends or close)[0]] if ends or close else ""
 
 
 def boolean(text: str) -> bool:
@@ -110,7 +113,9 @@ def hostname(text: str) -> str:
             raise BadValue("each part of a host name has 1 to 63 characters")
         odd = re.search(r"[^A-Za-z0-9-]", label)
         if odd:
-            better = re.sub(r"[^A-Za-z0-9{}.-]+", "-", text).strip("-.")
+            plain = unicodedata.normalize("NFKD", text)  # ä is then an a, and dots
+            plain = "".join(char for char in plain if not unicodedata.combining(char))
+            better = re.sub(r"[^A-Za-z0-9{}.-]+", "-", plain).strip("-.")
             hint = f"write {better}" if better.strip("{}-.") else ""
             char = "a blank" if odd[0].isspace() else repr(odd[0])
             raise BadValue(f"a host name has letters, digits and hyphens, not {char}", hint)

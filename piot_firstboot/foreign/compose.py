@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from piot_firstboot import conftext, settings
-from piot_firstboot.conftext import BLANKS
+from piot_firstboot.conftext import BLANKS, curly
 from piot_firstboot.foreign import order, wifinet
 from piot_firstboot.foreign.carried import Carried, Entry, Left
 
@@ -81,7 +81,7 @@ def compose(files: Iterable[Carried]) -> Composed:
 def line(key: str, value: str) -> str:
     """Write one line, with quotes where blanks or quotes at the ends would be lost."""
     odd = value.strip(BLANKS) != value or value[:1] in ("'", '"') or value[-1:] in ("'", '"')
-    return f'{key} = "{value}"' if odd or not value else f"{key} = {value}"
+    return f'{key} = "{value}"' if odd or curly(value) or not value else f"{key} = {value}"
 
 
 @dataclass(slots=True)

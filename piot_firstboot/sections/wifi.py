@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from string import hexdigits
 from typing import TYPE_CHECKING
 
 from piot_firstboot import appvalues, netvalues, values
@@ -247,7 +248,7 @@ def _judge_security(judge: Judge, part: Found) -> None:
     if not password or value == STORED or kind not in ("auto", "wpa2"):
         return
     if len(value.encode()) not in _PASSPHRASE:
-        hexadecimal = len(value) == 64
+        hexadecimal = len(value) == 64 and set(value) <= set(hexdigits)
         hint = "this looks like a key: write psk_hex = …" if hexadecimal else "is it complete?"
         message = f"a Wi-Fi password has 8 to 63 bytes, this one {len(value.encode())}"
         judge.at_key(part, password, message, hint)

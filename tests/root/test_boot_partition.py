@@ -158,6 +158,7 @@ def test_what_is_no_file(tree: Tree) -> None:
     """A directory of that name, as careless unpacking leaves it: said, and no traceback."""
     (tree.boot / "piot.conf").unlink()
     (tree.boot / "piot.conf").mkdir()
-    report = firstboot.converge(tree.system, boot=True)
-    assert not report.ok and report.headline == "/boot/firmware/piot.conf: Is a directory"
+    assert not idle.unchanged(str(tree.root))
+    for report in (firstboot.plan(tree.system)[0], firstboot.converge(tree.system, boot=True)):
+        assert not report.ok and report.headline == "/boot/firmware/piot.conf: Is a directory"
     assert "/etc/hostname" not in texts(tree.root)

@@ -184,6 +184,40 @@ def test_removed_settings_take_back_what_they_made(tree: Tree) -> None:
     assert "piot-garden" not in accounts
 
 
+@pytest.mark.parametrize("data", [b"", b"\r\n \r\n", b"\xff\xfe", b"\xef\xbb\xbf\n"])
+def test_an_empty_file_is_a_card_that_was_pulled_out_and_takes_nothing_back(
+    tree: Tree, data: bytes
+) -> None:
+    file = tree.root / "boot/firmware/piot.conf"
+    file.write_bytes(data)
+    assert firstboot.converge(tree.system).ok, "nothing was applied yet, and nothing is to do"
+    tree.conf(CONF)
+    firstboot.converge(tree.system)
+    profile = tree.root / "etc/ssh/sshd_config.d/10-piot.conf"
+    before = profile.read_bytes()
+    file.write_bytes(data)
+    for report in (firstboot.plan(tree.system)[0], firstboot.converge(tree.system, boot=True)):
+        assert not report.ok and report.headline == "/boot/firmware/piot.conf: the file is empty"
+        assert "a comment is enough" in report.next_step
+    assert profile.read_bytes() == before and not idle.unchanged(str(tree.root))
+    tree.conf("# nothing any more\n")
+    assert firstboot.converge(tree.system).ok
+    assert not profile.exists()
+
+
+def test_a_link_that_leads_nowhere_takes_nothing_back(tree: Tree) -> None:
+    tree.conf(CONF)
+    firstboot.converge(tree.system)
+    before = texts(tree.root / "etc")
+    file = tree.root / "boot/firmware/piot.conf"
+    file.unlink()
+    file.symlink_to("/mnt/stick/piot.conf")
+    for report in (firstboot.plan(tree.system)[0], firstboot.converge(tree.system, boot=True)):
+        assert not report.ok
+        assert report.headline == "/boot/firmware/piot.conf: a link that leads nowhere"
+    assert texts(tree.root / "etc") == before and not idle.unchanged(str(tree.root))
+
+
 def test_keys_that_others_added_stay(tree: Tree) -> None:
     tree.conf(CONF)
     firstboot.converge(tree.system)
