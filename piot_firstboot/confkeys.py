@@ -184,7 +184,9 @@ class Judge:
             return
         try:
             if curly(entry.value) and not entry.quoted:
-                raise BadValue("these quotes are typographic, and would be part of the value", _CURLY)
+                raise BadValue(
+                    "these quotes are typographic, and would be part of the value", _CURLY
+                )
             value = row.parse(entry.value)
             words = self._known.get(row.among, ())
             if words and value not in words:

@@ -29,7 +29,8 @@ a line, below the
 .I [section]
 it belongs to. The value is all that follows the first
 .BR = ,
-without the blanks around it and without one pair of plain quotes; nothing else in it has a meaning, so
+without the blanks around it and without one pair of plain quotes; nothing else in it has a meaning,
+so
 .B #
 may stand in a password. A comment has a line of its own, which begins with
 .B #

@@ -61,7 +61,9 @@ def test_whole_keys_are_left_alone(device: Device) -> None:
     assert device.held() == before and device.keygen.calls() == []
 
 
-@pytest.mark.parametrize("left", [pytest.param(b"", id="empty"), pytest.param(bytes(411), id="NUL")])
+@pytest.mark.parametrize(
+    "left", [pytest.param(b"", id="empty"), pytest.param(bytes(411), id="NUL")]
+)
 def test_a_key_that_holds_nothing_is_made_anew(device: Device, left: bytes) -> None:
     device.put("ed25519", left)
     device.put("ssh_host_ed25519_key.pub", b"of the key that is gone")

@@ -52,7 +52,8 @@ def test_what_no_line_can_hold_is_refused(value: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "value", ["", " a", "a ", '"a"', "'a'", '"', "\"'", "\u00a0", "# a", "; a", "a=b", "[x]", "'", "“a”"]
+    "value",
+    ["", " a", "a ", '"a"', "'a'", '"', "\"'", "\u00a0", "# a", "; a", "a=b", "[x]", "'", "“a”"],
 )
 def test_quotes_only_where_they_are_needed(value: str) -> None:
     assert entries(edit(b"", "wifi", {"ssid": value}), "wifi") == [("ssid", value)]
