@@ -35,6 +35,10 @@ _JUST_BOOTED = 600.0  # seconds
 _MOST_ROUNDS = 3  # commits that one run deploys, the later ones pushed meanwhile
 
 
+class Busy(ApplyError):
+    """Another run of the app's deploy is at work."""
+
+
 def deploy(system: System, app: str, *, bundle: str = "") -> Outcome:
     """Bring the app to the tip of its ref, or leave what runs and say why.
 
@@ -110,6 +114,14 @@ def _newer(
 
 def finish(system: System, app: str) -> Outcome:
     """Bring to an end what a former run began, and report health after a boot; ask no remote."""
+    try:
+        return _finish(system, app)
+    except Busy as error:
+        # That one ends it as well, so there is nothing to fail for.
+        return Outcome(True, f"{app}: {error}")
+
+
+def _finish(system: System, app: str) -> Outcome:
     origin = state.source(system, app)
     with _locked(system, app):
         record = state.load(system, app)
@@ -299,11 +311,11 @@ def _uptime(system: System) -> float:
 
 @contextmanager
 def _locked(system: System, app: str) -> Iterator[None]:
-    """Hold the app's lock; raises ApplyError when another run has it."""
+    """Hold the app's lock; raises Busy when another run has it."""
     with system.lock(state.lock(app), wait=False) as held:
         if not held:
             hint = f"watch it: systemctl status piot-deploy@{app}"
-            raise ApplyError(f"another deploy of {app} is at work", hint)
+            raise Busy(f"another deploy of {app} is at work", hint)
         # Until this run has ended well, the idle poll must not answer in its place.
         system.remove(f"{idle.POLL_STAMP}/{app}")
         yield

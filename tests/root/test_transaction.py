@@ -291,6 +291,13 @@ def test_one_run_at_a_time(device: Device) -> None:
         device.deploy()
 
 
+def test_what_another_run_ends_is_no_failure(device: Device) -> None:
+    """After a boot a timer finishes what was begun; a poll may have been first."""
+    with device.system.lock("/run/piot/garden.lock"):
+        outcome = deploy.finish(device.system, "garden")
+    assert outcome.ok and "another deploy of garden is at work" in outcome.text
+
+
 # -- what is pushed during a deploy -------------------------------------------------------------
 
 Meanwhile = Callable[..., list[str]]
