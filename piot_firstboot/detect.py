@@ -149,12 +149,12 @@ def _rows(guess: Guess, name: str) -> dict[str, Any]:
 
 
 def _named(name: str) -> dict[str, str]:
-    """Return the line that names the app, where the folder's name is fit for it."""
+    """Return the line that names the app: like its folder, where there is a letter in that."""
     fit = re.sub(r"[^a-z0-9_]+", "-", name.lower()).strip("-")[: yamlvalues.MAX_APP].rstrip("-")
     try:
         return {"name": yamlvalues.app_name(fit)}
     except ValueError:
-        return {}
+        return {"name": "app"}
 
 
 def _counted(root: Mapping) -> str:

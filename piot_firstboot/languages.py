@@ -11,6 +11,7 @@ import re
 import tomllib
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from shlex import quote
 from typing import Any
 
 from piot_firstboot import yamltext, yamlvalues
@@ -85,12 +86,12 @@ def python(guess: Guess) -> None:
     if guess.python == "pyproject.toml" and isinstance(scripts, dict) and scripts:
         script = str(next(iter(scripts)))
         guess.tell(f"pyproject.toml: it installs the program {script}")
-        guess.services[unit_name(script)] = {"run": script}
+        guess.services[unit_name(script)] = {"run": quote(script)}
         return
     main = _main(guess, ("main.py", "app.py", "server.py", "run.py", "bot.py", "web.py"), ".py")
     if main:
         guess.tell(f"{main}: started with python")
-        guess.services[unit_name(main)] = {"run": f"python {main}"}
+        guess.services[unit_name(main)] = {"run": f"python {quote(main)}"}
 
 
 def _framework(guess: Guess, wanted: str) -> bool:
@@ -123,7 +124,7 @@ def node(guess: Guess) -> None:
         return
     try:
         package = json.loads(guess.read("package.json") or "")
-    except ValueError:
+    except (ValueError, RecursionError):
         guess.tell("package.json: not read, it is not JSON")
         return
     package = package if isinstance(package, dict) else {}
@@ -133,7 +134,7 @@ def node(guess: Guess) -> None:
     main = _main(guess, (str(package.get("main", "")), "server.js", "index.js", "app.js"), ".js")
     # Straight to node where that is all npm would do: one process less, and signals arrive.
     plain = re.fullmatch(r"node [\w./-]+", start)
-    run = start if plain else "npm start" if start else f"node {main}" if main else ""
+    run = start if plain else "npm start" if start else f"node {quote(main)}" if main else ""
     if not run:
         return
     guess.tell(f"package.json: started with {run}")
@@ -170,7 +171,7 @@ def go(guess: Guess) -> None:
     for program in programs:
         guess.tell(f"go.mod: built with go build, started as bin/{program}")
         guess.services[unit_name(program)] = {"run": f"./bin/{program}"}
-    guess.apt += ["golang"] if programs else []
+    guess.apt += ["golang-go"] if programs else []
 
 
 def _is_go(name: str) -> bool:
@@ -178,20 +179,27 @@ def _is_go(name: str) -> bool:
 
 
 def rust(guess: Guess) -> None:
-    """Cargo.toml: the program of the package."""
-    package = _toml(guess, "Cargo.toml").get("package")
-    name = str(package.get("name", "")) if isinstance(package, dict) else ""
-    if not re.fullmatch(r"[\w-]+", name):
+    """Cargo.toml: the programs of the package, those it names or those that lie where Cargo looks."""
+    table = _toml(guess, "Cargo.toml")
+    package, named = table.get("package"), table.get("bin")
+    if not isinstance(package, dict):
         return
-    guess.tell(f"Cargo.toml: built with cargo build --release, started as {name}")
-    guess.apt += ["cargo"]
-    guess.build += ["cargo build --release"]
-    guess.services[unit_name(name)] = {"run": f"./target/release/{name}"}
+    rows = named if isinstance(named, list) else []
+    found = [row.get("name") for row in rows if isinstance(row, dict)]
+    if not found and "main.rs" in guess.inside("src"):
+        found = [package.get("name")]
+    found += [name.removesuffix(".rs") for name in guess.inside("src/bin") if name.endswith(".rs")]
+    programs = [name for name in dict.fromkeys(map(str, found)) if re.fullmatch(r"[\w-]+", name)]
+    for name in programs:
+        guess.tell(f"Cargo.toml: built with cargo build --release, started as {name}")
+        guess.services[unit_name(name)] = {"run": f"./target/release/{name}"}
+    guess.apt += ["cargo"] if programs else []
+    guess.build += ["cargo build --release"] if programs else []
 
 
 def shell(guess: Guess) -> None:
     """Scripts: one that sounds like a start is a service, the others are jobs."""
-    scripts = [name for name in guess.names if name.endswith(".sh")]
+    scripts = [name for name in guess.names if name.endswith(".sh") and name.isprintable()]
     starts = [n for n in ("run.sh", "start.sh", "main.sh", "serve.sh", "app.sh") if n in scripts]
     if starts and not guess.services:
         guess.tell(f"{starts[0]}: started and kept running")
@@ -236,23 +244,24 @@ def _toml(guess: Guess, name: str) -> dict[str, Any]:
     """Read a TOML file, as far as it is one."""
     try:
         return tomllib.loads(guess.read(name) or "") if name in guess.names else {}
-    except tomllib.TOMLDecodeError:
+    except (ValueError, RecursionError):
         guess.tell(f"{name}: not read, it is not TOML")
         return {}
 
 
 def _main(guess: Guess, usual: tuple[str, ...], end: str) -> str:
     """Return the usual name that is there, else the only file of its kind."""
-    found = next((name for name in usual if name in guess.names), "")
+    # A folder or a link to nowhere may be called like a program.
+    found = next((n for n in usual if n in guess.names and guess.read(n) is not None), "")
     kind = [name for name in guess.names if name.endswith(end) and not name.startswith("test")]
-    kind = [name for name in kind if name not in ("setup.py", "conftest.py")]
+    kind = [n for n in kind if n not in ("setup.py", "conftest.py") and guess.read(n) is not None]
     return found or (kind[0] if len(kind) == 1 else "")
 
 
 def _script(guess: Guess, name: str) -> str:
     """Start a script by itself where it may be executed, else by its shell."""
-    word = f"./{name}" if re.fullmatch(r"[\w.-]+", name) else f"'./{name}'"
-    if guess.runnable(name) and "'" not in name:
+    word = quote(f"./{name}")
+    if guess.runnable(name):
         return word
     shell = "bash" if "bash" in (guess.read(name) or "").partition("\n")[0] else "sh"
     return f"{shell} {word}"

@@ -91,6 +91,8 @@ def project(data: bytes) -> tuple[bool, tuple[str, ...]]:
         table = tomllib.loads(data.decode("utf-8"))
     except UnicodeDecodeError as error:
         raise ValueError("it is no UTF-8") from error
+    except RecursionError as error:
+        raise ValueError("it is nested too deep") from error
     part = table.get("project", {})
     needed = part.get("dependencies", []) if isinstance(part, dict) else None
     if not isinstance(needed, list) or not all(isinstance(text, str) for text in needed):

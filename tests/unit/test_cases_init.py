@@ -80,6 +80,14 @@ def test_init_says_what_it_did(tmp_path: Path, capsys: pytest.CaptureFixture[str
     assert said.endswith("\n\nnext: piot check, then commit it and push\n")
 
 
+def test_a_folder_without_a_letter(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """What is made of it has a name all the same, and so can be rendered."""
+    folder = tmp_path / "🌱 ♥"
+    folder.mkdir()
+    assert [cli.main([verb, str(folder)]) for verb in ("init", "check", "render")] == [0, 0, 0]
+    assert "/etc/systemd/system/piot-app-hello.service" in capsys.readouterr().out
+
+
 def test_init_from_a_procfile(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """It must be there, and its mistakes are shown at their places."""
     assert cli.main(["init", str(tmp_path), "--from-procfile"]) == 1
