@@ -5,22 +5,25 @@ A device finds the first when it stages a commit; on a laptop it can be said bef
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from zoneinfo import ZoneInfo
 
-from piot_firstboot import nextrun, oncalendar
+from piot_firstboot import envfile, nextrun, oncalendar
 from piot_firstboot.command import Command
-from piot_firstboot.errors import Problem
+from piot_firstboot.errors import ConfigError, Problem
 from piot_firstboot.manifest import Job, Manifest, Service
 from piot_firstboot.programs import Tree, program_finder
 
 
-def missing(declared: Manifest, tree: Tree, lines: list[str]) -> Iterator[Problem]:
+Read = Callable[[str], bytes | None]
+
+
+def missing(declared: Manifest, tree: Tree, read: Read, lines: list[str]) -> Iterator[Problem]:
     """Yield what is not there; `tree` has the repository at its root, `lines` are the file's."""
     files = [declared.env_file, declared.needs.python.file if declared.needs.python else ""]
     for name in files:
-        if name and not _made(declared) and not tree.exists(f"/{name}"):
+        if name and not _made(declared) and read(name) is None:
             yield Problem(declared.source, 0, 0, f"{name} is not in the repository")
     find = program_finder(tree, "")
     units: tuple[Service | Job, ...] = (*declared.services, *declared.jobs)
@@ -31,7 +34,7 @@ def missing(declared: Manifest, tree: Tree, lines: list[str]) -> Iterator[Proble
         if unit.dir and not tree.exists(f"/{unit.dir}"):
             yield _problem(declared, unit, f"dir: {unit.dir} is not in the repository", lines)
             continue
-        if unit.env_file and not tree.exists(f"/{unit.env_file}"):
+        if unit.env_file and read(unit.env_file) is None:
             yield _problem(declared, unit, f"{unit.env_file} is not in the repository", lines)
         for command in _commands(unit):
             word = "" if command.shell else command.program
@@ -42,6 +45,18 @@ def missing(declared: Manifest, tree: Tree, lines: list[str]) -> Iterator[Proble
             except LookupError as error:
                 said = str(error.args[0]).replace("in the release", "in the repository")
                 yield _problem(declared, unit, said, lines)
+
+
+def variables(declared: Manifest, read: Read) -> Iterator[Problem]:
+    """Yield what is wrong with an `env_file` that is there."""
+    folder = declared.source.removesuffix(declared.source.replace("\\", "/").rpartition("/")[2])
+    for name in dict.fromkeys((declared.env_file, *(unit.env_file for unit in declared.units))):
+        data = read(name) if name else None
+        if data is not None:
+            try:
+                envfile.parse(data, f"{folder}{name}")
+            except ConfigError as error:
+                yield from error.problems
 
 
 def loud(declared: Manifest, lines: list[str]) -> Iterator[Problem]:

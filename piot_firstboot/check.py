@@ -39,6 +39,9 @@ def check(paths: list[str], now: datetime | None = None) -> Findings:
 def _judge(path: Path, now: datetime) -> Findings:
     if path.is_dir():
         return _directory(path, now)
+    if path.exists() and not path.is_file():
+        # To read a pipe would be to wait for whoever writes.
+        return Findings((Problem(str(path), 0, 0, "neither a file nor a directory"),))
     name = path.name
     if name.lower() in _CONF:
         return _findings(lambda: config.parse(path.read_bytes(), str(path)))
@@ -85,7 +88,10 @@ def _app(
         return Findings(error.problems)
     lines = path.read_bytes().decode("utf-8-sig", "replace").splitlines()
     declared = replace(declared, source=str(path))
-    problems = tuple(beside.missing(declared, folder, lines)) if folder else ()
+    problems: tuple[Problem, ...] = ()
+    if folder:
+        missing = beside.missing(declared, folder, folder.read, lines)
+        problems = (*missing, *beside.variables(declared, folder.read))
     warnings = (*beside.loud(declared, lines), *beside.past(declared, now, lines))
     return Findings(problems, warnings)
 

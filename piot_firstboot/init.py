@@ -38,7 +38,7 @@ def init(directory: str, *, from_procfile: bool = False, force: bool = False) ->
 def _check(draft: Draft, folder: Folder) -> None:
     """Make sure that what is written would pass `piot check`."""
     declared = manifest.parse(draft.text.encode())
-    missing = tuple(beside.missing(declared, folder, draft.text.splitlines()))
+    missing = tuple(beside.missing(declared, folder, folder.read, draft.text.splitlines()))
     if missing:
         raise ConfigError(missing)
     assert not list(beside.past(declared, datetime.now(UTC), []))

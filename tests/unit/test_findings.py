@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from datetime import UTC, datetime
 from importlib.resources import files
 from pathlib import Path
@@ -186,6 +187,27 @@ def test_what_the_repository_lacks(tmp_path: Path) -> None:
     ]
     manifest.write_text(f"build: make\n{text}")
     assert check([str(tmp_path)], NOW) == Findings()
+
+
+def test_a_file_of_variables_that_is_wrong(tmp_path: Path) -> None:
+    """What a device would refuse is said before the push, at its place; a folder is no file."""
+    text = "piot: 1\nenv_file: a.env\nservices: {web: {run: env, env_file: b.env}}\n"
+    (tmp_path / ".piot.yaml").write_text(text)
+    (tmp_path / "a.env").write_text("A=1\nB =2\nA=3\n")
+    (tmp_path / "b.env").mkdir()
+    said = [str(problem) for problem in check([str(tmp_path)], NOW).problems]
+    assert said == [
+        f"{tmp_path}/.piot.yaml:3:1: web: b.env is not in the repository\n"
+        "    services: {web: {run: env, env_file: b.env}}\n    ^",
+        f"{tmp_path}/a.env:2:1: a blank between B and =\n    hint: write B=…",
+        f"{tmp_path}/a.env:3:1: A is given twice, first in line 1",
+    ]
+
+
+def test_a_pipe_is_not_waited_for(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / ".piot.yaml")
+    (problem,) = check([str(tmp_path / ".piot.yaml")], NOW).problems
+    assert problem.message == "neither a file nor a directory"
 
 
 def test_a_manifest_of_another_name_stands_alone(tmp_path: Path) -> None:
