@@ -80,6 +80,15 @@ def test_init_says_what_it_did(tmp_path: Path, capsys: pytest.CaptureFixture[str
     assert said.endswith("\n\nnext: piot check, then commit it and push\n")
 
 
+@pytest.mark.parametrize("value", ["9" * 5000, "[" * 9999, "1 2"])
+def test_a_project_that_cannot_be_read(tmp_path: Path, value: str) -> None:
+    """It is said, and what else lies there is found. (No case: ruff would read it.)"""
+    (tmp_path / "pyproject.toml").write_text(f"x = {value}\n")
+    (tmp_path / "main.py").touch()
+    told = init(str(tmp_path)).told
+    assert told == ("pyproject.toml: not read, it is not TOML", "main.py: started with python")
+
+
 def test_a_folder_without_a_letter(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """What is made of it has a name all the same, and so can be rendered."""
     folder = tmp_path / "🌱 ♥"
