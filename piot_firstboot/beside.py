@@ -15,7 +15,6 @@ from piot_firstboot.errors import ConfigError, Problem
 from piot_firstboot.manifest import Job, Manifest, Service
 from piot_firstboot.programs import Tree, program_finder
 
-
 Read = Callable[[str], bytes | None]
 
 

@@ -179,7 +179,7 @@ def _is_go(name: str) -> bool:
 
 
 def rust(guess: Guess) -> None:
-    """Cargo.toml: the programs of the package, those it names or those that lie where Cargo looks."""
+    """Cargo.toml: the programs that it names, or those that lie where Cargo looks."""
     table = _toml(guess, "Cargo.toml")
     package, named = table.get("package"), table.get("bin")
     if not isinstance(package, dict):

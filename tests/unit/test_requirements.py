@@ -92,7 +92,14 @@ def test_a_project_that_only_lists_what_it_needs() -> None:
 
 
 @pytest.mark.parametrize(
-    "data", [b"[project", b"\xff", b"[project]\ndependencies = 1\n", b"project = 1\n", b"x = " + b"[" * 9999]
+    "data",
+    [
+        b"[project",
+        b"\xff",
+        b"[project]\ndependencies = 1\n",
+        b"project = 1\n",
+        b"x = " + b"[" * 9999,
+    ],
 )
 def test_a_project_that_cannot_be_read(data: bytes) -> None:
     with pytest.raises(ValueError):
