@@ -20,12 +20,6 @@ from piot_firstboot.system import System
 # once that is known, by how much time servers moved it after that.
 NOTE = "/run/piot/clock"
 _CONTAINER = "/run/systemd/container"  # written by PID 1
-# What `idle.clock_floor` looks at and PioT itself writes.
-_DATED = (
-    idle.BOOT_STAMP,
-    idle.REPORT,
-    *(f"{folder}/{name}" for folder in ("/boot/firmware", "/boot") for name in idle.WRITTEN),
-)
 _SYNCED = "/run/systemd/timesync/synchronized"
 _SOURCES = ("systemd-timesyncd.service", "chrony.service", "ntpsec.service", "openntpd.service")
 _UNKNOWN = 16.0  # seconds; the kernel's NTP_PHASE_LIMIT, where it stops to count
@@ -59,7 +53,7 @@ def raise_to_floor(system: System) -> float:
 
 
 def redate(system: System) -> None:
-    """Date PioT's own files anew where a clock that was ahead dated them in the future.
+    """Date files anew that a clock which was ahead dated in the future.
 
     Else they would take the device there at each boot. At the boot the clock was raised to the
     newest of them; where it is behind now, somebody who knows better has set it back.
@@ -67,13 +61,15 @@ def redate(system: System) -> None:
     now = time.time()
     if not system.exists(NOTE) or system.exists(_CONTAINER) or now < idle.modified(idle.__file__):
         return
-    for path in _DATED:
-        found = system.entry(path)
-        if found and idle.modified(system.path(path)) > now + idle.LAG:
-            # A full or read-only file system is told of by what writes there next.
-            with suppress(OSError):
-                data = system.read(path) if not path.endswith(idle.CLOCK) else _date()
-                system.write(path, data or b"", found.mode)
+    dates = idle.dates(system.root.rstrip("/"))
+    late = [path for path, moment in dates if moment > now + idle.LAG]
+    # A full or read-only file system is told of by what writes there next.
+    with suppress(OSError):
+        for path in late:
+            if path.endswith(idle.CLOCK):
+                system.write(path, _date())
+    if late:
+        system.run(("touch", "--no-create", "--", *map(system.path, late)))
 
 
 def synced(system: System) -> bool:

@@ -97,15 +97,9 @@ def hollow(root: str) -> list[str]:
 
 # Files that were last written when the clock was right. That of timesyncd is renewed while a time
 # server is in reach; so in most boots systemd has raised the clock before PioT looks.
-_DATED = (
-    "/var/lib/systemd/timesync/clock",
-    "/var/lib/dpkg/status",
-    BOOT_STAMP,
-    REPORT,
-)
+_DATED = ("/var/lib/systemd/timesync/clock", "/var/lib/dpkg/status", BOOT_STAMP, REPORT)
 # FAT keeps the local time of the laptop that wrote, which may be 14 hours ahead of UTC.
-WRITTEN = ("piot-report.txt", CLOCK)  # by PioT itself
-_LOCAL = ("piot.conf", "cmdline.txt", *WRITTEN)
+_LOCAL = ("piot.conf", "piot-report.txt", "cmdline.txt", CLOCK)
 _AHEAD = 14 * 3600
 LAG = 120  # seconds that the clock may be behind without anything taking offence
 _LIFE = 10 * 31557600  # seconds after PioT was made; no Debian release is cared for longer
@@ -125,11 +119,16 @@ def clock_floor(root: str, made: float = 0.0) -> float:
     """
     made = made or modified(__file__)
     moments = [made, _moment(_read(f"{root}/etc/fake-hwclock.data"))]
-    moments += [modified(root + path) for path in _DATED]
-    for folder in _FOLDERS[:2]:
-        moments += [modified(f"{root}{folder}/{name}") - _AHEAD for name in _LOCAL]
-        moments.append(_moment(_read(f"{root}{folder}/{CLOCK}")))
+    moments += [moment for _, moment in dates(root)]
+    moments += [_moment(_read(f"{root}{folder}/{CLOCK}")) for folder in _FOLDERS[:2]]
     return max(moment for moment in moments if moment <= made + _LIFE)
+
+
+def dates(root: str) -> list[tuple[str, float]]:
+    """List the files that `clock_floor` goes by, each with the moment that it vouches for."""
+    every = [(path, modified(root + path)) for path in _DATED]
+    local = [f"{folder}/{name}" for folder in _FOLDERS[:2] for name in _LOCAL]
+    return every + [(path, modified(root + path) - _AHEAD) for path in local]
 
 
 def modified(path: str) -> float:

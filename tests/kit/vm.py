@@ -33,7 +33,7 @@ LAYER = ("linux-image-cloud-amd64", *_TOOLS)
 USB_LAYER = ("linux-image-amd64", *_TOOLS)  # the kernel above knows no USB
 GIT = "10.0.2.100"  # git daemon, as the guest sees it
 HTTPS = "10.0.2.101"  # what `served` says, at port 443
-BOOT_SECONDS = 240  # ten times what a calm host needs
+BOOT_SECONDS = 600  # ten times what a calm host needs
 _MIB = 1024 * 1024
 _FAT_MIB, _ROOT_MIB = 64, 2048
 _FAT_AT, _ROOT_AT = _MIB, (1 + _FAT_MIB) * _MIB
@@ -135,7 +135,7 @@ class Vm:
             )
         self.boots += 1
         until = time.monotonic() + timeout
-        eventually(at.exists, 20, "QEMU")
+        eventually(at.exists, 60, "QEMU")
         self._agent = socket.socket(socket.AF_UNIX)
         self._agent.connect(str(at))
         self._rest = b""
@@ -154,7 +154,7 @@ class Vm:
             self._agent.close()
             self._agent = None
 
-    def poweroff(self, timeout: float = 120) -> None:
+    def poweroff(self, timeout: float = 600) -> None:
         """Shut down in order."""
         assert self._qemu
         self.run("systemctl --no-block poweroff")
@@ -217,7 +217,7 @@ class Vm:
         argv: Sequence[str] | str,
         *,
         check: bool = True,
-        timeout: float = 120,
+        timeout: float = 300,
         input: str = "",
         env: Mapping[str, str] | None = None,
     ) -> tuple[int, str]:
@@ -232,7 +232,7 @@ class Vm:
             raise AssertionError(f"{argv!r}: exit {told['code']}\n{told['out']}")
         return int(told["code"]), str(told["out"])
 
-    def sh(self, script: str, *, timeout: float = 120) -> str:
+    def sh(self, script: str, *, timeout: float = 300) -> str:
         """Run a shell script in the guest; return what it printed, without the last newline."""
         return self.run(script, timeout=timeout)[1].rstrip("\n")
 
@@ -255,7 +255,7 @@ class Vm:
         """Return what one needs to see when something went wrong."""
         said = ""
         if self._agent:
-            script = "systemctl --failed --no-legend --plain; journalctl -b -n 60 --no-pager"
+            script = "systemctl --failed --no-legend --plain; journalctl -b -n 100 --no-pager"
             with suppress(AssertionError, OSError):
                 said = self.run(script, check=False, timeout=30)[1]
         return f"{said}\nconsole:\n" + "\n".join(self._console()[-25:])
