@@ -44,7 +44,7 @@ def _judge(path: Path, now: datetime) -> Findings:
         return Findings((Problem(str(path), 0, 0, "neither a file nor a directory"),))
     name = path.name
     if name.lower() in _CONF:
-        return _findings(lambda: config.parse(path.read_bytes(), str(path)))
+        return _conf(path)
     if path.suffix in (".yaml", ".yml"):
         # Of another name, it is a manifest on its own: nothing has to lie beside it.
         folder = Folder(path.parent) if name == source.MANIFEST else None
@@ -96,9 +96,16 @@ def _app(
     return Findings(problems, warnings)
 
 
-def _findings(parse: Callable[[], object]) -> Findings:
+def _conf(path: Path) -> Findings:
+    """Judge a piot.conf, and name what is accepted and has no effect."""
     try:
-        parse()
+        judged = config.parse(path.read_bytes(), str(path))
     except ConfigError as error:
         return Findings(error.problems)
-    return Findings()
+    message = "this version does nothing with {} yet"
+    return Findings(
+        warnings=tuple(
+            Problem(str(path), entry.line, entry.key_column, message.format(entry.key))
+            for _, entry in judged.idle()
+        )
+    )

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 
 from piot_firstboot import conftext
 from piot_firstboot.confkeys import Judge
 from piot_firstboot.confproblems import Problems
+from piot_firstboot.conftext import Entry
 from piot_firstboot.errors import ConfigError, Problem
 from piot_firstboot.found import Found
 from piot_firstboot.privatekey import is_text
@@ -58,6 +59,13 @@ class Config:
     secrets: tuple[tuple[str, str], ...] = field(repr=False)
     fallback: Fallback | None
     found: tuple[Found, ...] = field(repr=False, compare=False)
+
+    def idle(self) -> Iterator[tuple[str, Entry]]:
+        """Yield each line that nothing acts on in this version, with the name of its section."""
+        for part in self.found:
+            for key, entry in part.entries.items():
+                if (part.rows.get(key) or part.rows["*"]).idle:
+                    yield part.section.name, entry
 
     def files(self) -> dict[str, str]:
         """Name the files on the boot partition that the values name, and how the store calls them.

@@ -71,7 +71,7 @@ def read(
     facts = device.facts(system)
     facts = replace(facts, files=_files(system, path, judged), imported=imported or {})
     parts = render_config(judged, facts)
-    notes = (*_passed_over(system, path), *_cautions(parts))
+    notes = (*_passed_over(system, path), *_cautions(parts), *_idle(judged))
     return Intake(path, data, judged, facts, parts, keeps, notes)
 
 
@@ -94,6 +94,13 @@ def _cautions(parts: Iterable[Part]) -> Iterator[str]:
     for part in parts:
         if part.caution:
             yield f"[{part.section}] {part.caution.reason}; {part.caution.hint}"
+
+
+def _idle(judged: Config) -> Iterator[str]:
+    """Say of which sections this version makes nothing."""
+    names = list(dict.fromkeys(name for name, _ in judged.idle()))
+    if names:
+        yield f"[{'] ['.join(names)}]: accepted; this version does nothing with what it asks yet"
 
 
 def _files(system: System, path: str, judged: Config) -> dict[str, bytes]:

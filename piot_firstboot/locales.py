@@ -34,6 +34,10 @@ def build(system: System, name: str) -> None:
     if _built(system, name):
         return
     result = system.run(("locale-gen", "--keep-existing"), timeout=_BUILD)
+    if not _built(system, name) and "archive" in result.err:
+        # The one file that holds them all was damaged by a power cut, and takes no more. Without
+        # the option it is removed first, and made anew with all that /etc/locale.gen names.
+        result = system.run(("locale-gen",), timeout=_BUILD)
     if not _built(system, name):
         # It says what is wrong, and ends well all the same.
         hint = "sudo apt install locales, then: sudo piot apply"

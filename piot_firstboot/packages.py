@@ -25,7 +25,9 @@ _UNKNOWN = re.compile(r"Unable to locate package|has no installation candidate|"
                       r"Couldn't find any package by")  # fmt: skip
 # Of the lists and the archives: these two locks apt itself does not wait for.
 _BUSY = re.compile(r"Unable to lock directory")
-_BROKEN = "dpkg --configure -a"  # apt's advice after a power cut in the middle of dpkg's work
+# apt's advice after a power cut in the middle of dpkg's work, and where packages wait for others.
+_BROKEN = "dpkg --configure -a"
+_UNMET = "--fix-broken install"
 
 
 class Unknown(ApplyError):
@@ -58,6 +60,11 @@ def install(system: System, names: Sequence[str], say: Callable[[str], None]) ->
         if result.code != 0 and _BROKEN in result.err + result.out:
             say("finishing what a power cut left half installed")
             _run(system, "dpkg", "--configure", "-a", "--force-confdef", "--force-confold")
+            result = _apt(system, *_KEEP, "install", "--", *names)
+        if result.code != 0 and _UNMET in result.err + result.out:
+            # dpkg could not finish it, for what it depends on was still to be unpacked.
+            say("fetching what a power cut left uninstalled")
+            _apt(system, *_KEEP, "--no-remove", "--fix-broken", "install")
             result = _apt(system, *_KEEP, "install", "--", *names)
     if result.code == 0:
         return

@@ -18,6 +18,7 @@ authorized_key = {KEY}
 [secrets]
 API_KEY = s3cr3t-of-the-api
 """
+PACKAGES = "[update]\npackages = wanted\n"
 HOST_KEYS = "/etc/ssh/ssh_host_*_key"
 HOST_KEY = "/var/lib/systemd/credential.secret"
 
@@ -26,6 +27,21 @@ def usable(pi: Machine) -> bool:
     """Tell whether the SSH server runs, and each of its keys is one."""
     pi.sh("systemctl is-active ssh.service")
     return pi.sh(f"for key in {HOST_KEYS}; do ssh-keygen -y -f $key; done").count("ssh-") >= 2
+
+
+def source(pi: Machine, depends: dict[str, str]) -> None:
+    """Let apt know of empty packages, each with what it depends on, and of no other source."""
+    for name, others in depends.items():
+        control = f"Package: {name}\nVersion: 1\nArchitecture: all\nDescription: a test\n"
+        control += "Maintainer: Test <test@example.org>\n"
+        control += f"Depends: {others}\n" if others else ""
+        pi.write(f"/srv/{name}/DEBIAN/control", control)
+        pi.sh(f"dpkg-deb --build /srv/{name} /srv/{name}.deb")
+        facts = pi.sh(f"stat -c 'Size: %s' /srv/{name}.deb; sha256sum </srv/{name}.deb").split()
+        where = f"Filename: ./{name}.deb\nSize: {facts[1]}\nSHA256: {facts[2]}\n"
+        pi.sh(f"cat >>/srv/Packages <<'END'\n{control}{where}\nEND")
+    pi.sh("rm -f /etc/apt/sources.list.d/*")
+    pi.write("/etc/apt/sources.list", "deb [trusted=yes] file:/srv ./\n")
 
 
 def moment(pi: Machine, unit: str, when: str) -> int:
@@ -69,3 +85,14 @@ def test_a_first_boot_whose_power_failed_early_is_made_good(machine: Machines) -
     eventually(lambda: pi.sh(given_up) == "failed", 30, "the server to give up")
     pi.sh("piot apply")
     assert usable(pi)
+
+    # Packages that dpkg was cut off at: one waits for another that was still to be unpacked, and
+    # a change of its database was not worked in.
+    source(pi, {"half": "other", "other": "", "wanted": ""})
+    pi.sh("dpkg --unpack /srv/half.deb")
+    pi.sh("dpkg --status half >/var/lib/dpkg/updates/0000")
+    pi.write("/boot/firmware/piot.conf", pi.read("/boot/firmware/piot.conf") + PACKAGES)
+    pi.sh("piot apply")
+    shown = "dpkg-query --show --showformat '${db:Status-Status} ' half other wanted"
+    assert pi.sh(shown) == "installed installed installed"
+    assert json.loads(pi.read("/var/lib/piot/report.json"))["ok"]

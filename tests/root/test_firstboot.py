@@ -218,6 +218,16 @@ def test_a_link_that_leads_nowhere_takes_nothing_back(tree: Tree) -> None:
     assert texts(tree.root / "etc") == before and not idle.unchanged(str(tree.root))
 
 
+def test_what_nothing_acts_on_is_said(tree: Tree) -> None:
+    tree.conf(CONF + "[health]\ndisk_min = 10%\n[status]\nweb = on\n")
+    note = "[health] [status]: accepted; this version does nothing with what it asks yet"
+    assert firstboot.plan(tree.system)[0].notes == (note,)
+    report = firstboot.converge(tree.system)
+    assert report.ok and report.notes == (note,)
+    states = {line.key: line.state for line in report.lines}
+    assert states["disk_min"] == states["web"] == "noted"
+
+
 def test_keys_that_others_added_stay(tree: Tree) -> None:
     tree.conf(CONF)
     firstboot.converge(tree.system)

@@ -76,6 +76,15 @@ def test_a_modifier_is_part_of_the_name(tree: System) -> None:
     assert len(tool.calls()) == 1
 
 
+def test_an_archive_that_a_power_cut_damaged_is_made_anew(tree: System) -> None:
+    refused = '[ -z "$1" ] || { echo "cannot read archive header: No such file" >&2; exit 0; }'
+    built = f"{refused}; echo de_DE.utf8 >>{tree.root}/built"
+    tool = fake_command(Path(tree.root, "tools"), "locale-gen", script=built)
+    locales.build(tree, "de_DE.UTF-8")
+    whole = ("locale-gen", "--keep-existing")
+    assert [call.argv for call in tool.calls()] == [whole, ("locale-gen",)]
+
+
 def test_a_locale_that_cannot_be_built(tree: System) -> None:
     """locale-gen ends well whatever happens."""
     fake_command(Path(tree.root, "tools"), "locale-gen", stdout="cannot open locale definition")

@@ -134,3 +134,23 @@ def test_one_run_installs_at_a_time(
     assert fake.calls() == []
     packages.install(system, ("a",), lambda text: None)
     assert len(fake.calls()) == 2
+
+
+def test_packages_that_wait_for_others_get_them(
+    bindir: Path, system: System, tmp_path: Path
+) -> None:
+    """apt refuses everything else while one is there whose dependencies are not."""
+    mark = tmp_path / "mended"
+    unmet = "E: Unmet dependencies. Try 'apt --fix-broken install' with no packages"
+    script = (
+        f'case "$*" in *--fix-broken*) touch {mark} ;; '
+        f'*install*) [ -e {mark} ] || {{ echo "{unmet}" >&2; exit 100; }} ;; esac'
+    )
+    apt_get = fake_command(bindir, "apt-get", script=script)
+    said: list[str] = []
+    packages.install(system, ("a",), said.append)
+    asked = [call.argv[call.argv.index("install") - 2 :] for call in apt_get.calls()[1:]]
+    assert [words[-1] for words in asked] == ["a", "install", "a"]
+    # To mend something is no reason to take away what somebody wanted.
+    assert asked[1] == ("--no-remove", "--fix-broken", "install")
+    assert said == ["installing a", "fetching what a power cut left uninstalled"]

@@ -73,6 +73,17 @@ def test_check_shows_every_problem(tmp_path: Path, capsys: pytest.CaptureFixture
     assert {row["source"] for row in rows} == {str(conf), str(manifest)}
 
 
+def test_check_warns_of_what_has_no_effect(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    conf = tmp_path / "piot.conf"
+    conf.write_text("[health]\nping_url = https://hc.example.org/s3cr3t\n")
+    assert cli.main(["check", str(conf)]) == 0
+    said = capsys.readouterr().out
+    assert f"{conf}:2:1: warning: this version does nothing with ping_url yet" in said
+    assert "s3cr3t" not in said
+
+
 def test_check_is_content_with_the_examples(capsys: pytest.CaptureFixture[str]) -> None:
     examples = CHECKOUT / "examples"
     assert cli.main(["check", str(examples / "piot.conf"), str(examples / "garden")]) == 0
