@@ -52,6 +52,8 @@ def _judge(path: Path, now: datetime) -> Findings:
     if name == procfile.NAME:
         folder = Folder(path.parent)
         return _app(lambda: _procfile(path, folder), path, folder, now)
+    if not path.exists():
+        return Findings((Problem(str(path), 0, 0, "No such file or directory"),))
     hint = "piot check knows piot.conf, .piot.yaml and Procfile"
     return Findings((Problem(str(path), 0, 0, "neither a piot.conf nor a .yaml file", hint),))
 

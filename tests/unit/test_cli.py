@@ -96,6 +96,8 @@ def test_check_of_what_is_neither(tmp_path: Path, capsys: pytest.CaptureFixture[
     assert cli.main(["check", str(tmp_path / "notes.txt"), gone]) == 1
     said = capsys.readouterr().out
     assert "neither a piot.conf nor a .yaml file" in said and "No such file" in said
+    assert cli.main(["check", str(tmp_path / "nothing")]) == 1
+    assert "nothing: No such file or directory" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("suite", ["bookworm", "trixie"])
