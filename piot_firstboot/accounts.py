@@ -117,8 +117,10 @@ def _unmake(system: System, name: str, *, home_too: bool) -> None:
 
 
 def remove(system: System, name: str) -> None:
-    """Remove a system user; its files are other items."""
-    system.run(("userdel", *_prefix(system), name))
+    """Remove a system user, under the same note; its files are other items."""
+    system.write(_NOTE, f"{name}\n".encode(), 0o600)
+    _unmake(system, name, home_too=False)
+    system.remove(_NOTE)
 
 
 def _prefix(system: System) -> tuple[str, ...]:

@@ -107,6 +107,14 @@ def test_unit_still_follows_after_a_cut_between_write_and_restart() -> None:
     ]
 
 
+def test_a_unit_is_enabled_again_after_a_cut() -> None:
+    """With one of its links, an alias, it counts as enabled, and no boot starts it."""
+    item = Unit("ssh.service", enabled=True)
+    current = found(Unit("ssh.service", active=True, enabled=True))
+    assert words(diff((item,), current, ("pending ssh.service",))) == ["enable unit ssh.service"]
+    assert diff((item,), current) == ()
+
+
 def test_foreign_unit_is_disabled_and_stopped() -> None:
     item = Unit("ssh.service", active=False, enabled=False)
     current = found(Unit("ssh.service", active=True, enabled=True))
