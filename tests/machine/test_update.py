@@ -238,7 +238,7 @@ def test_a_section_that_goes_takes_all_with_it(pi: Machine) -> None:
     assert "OnCalendar=*-*-* 06:00:00" in pi.sh(
         "systemctl show -p TimersCalendar apt-daily-upgrade.timer"
     )
-    pi.write("/boot/firmware/piot.conf", "")
+    pi.write("/boot/firmware/piot.conf", "# nothing any more\n")
     piot(pi, "apply")
     assert pi.sh("ls /etc/systemd/system | grep piot || true") == ""
     assert "de_DE.UTF-8" in pi.sh("cat /etc/locale.conf /etc/default/locale 2>/dev/null; true")
