@@ -232,7 +232,7 @@ def _unit_changes(item: Unit, now: Item | None, written: set[str]) -> list[Chang
     """Decide what a unit must do, given its state and the files that are about to change."""
     state = now if isinstance(now, Unit) else Unit(item.name, active=False, enabled=None)
     verbs = []
-    # With one of several links a unit counts as enabled: that of ssh.service's alias starts nothing.
+    # With one of its links a unit counts as enabled; that of ssh.service's alias starts nothing.
     half = item.name in written  # by a run that was cut off
     if item.enabled is not None and (half or item.enabled != state.enabled):
         verbs.append("enable" if item.enabled else "disable")

@@ -20,7 +20,9 @@ from tests.kit import faults
 from tests.root.test_accounts import Call, Cut, Stopped, tree
 
 # As ssh.service has it: the alias is made first, and with that alone it counts as enabled.
-UNIT = "[Service]\nExecStart=/usr/bin/true\n[Install]\nWantedBy=multi-user.target\nAlias=too.service\n"
+UNIT = (
+    "[Service]\nExecStart=/usr/bin/true\n[Install]\nWantedBy=multi-user.target\nAlias=too.service\n"
+)
 USER = SystemUser("piot-garden", "/var/lib/piot/apps/garden")
 SCOPE = "conf.app"
 # What is there before, and what shall be after.
