@@ -7,6 +7,7 @@ import re
 # Matched in order against all that was printed.
 _HINTS = (
     (r"larger than the .* free on the device", "%full"),
+    (r"dumb http transport", "%dumb"),
     (r"Could not resolve host|failure in name resolution", "is there a network, and DNS?"),
     (
         r"HOST IDENTIFICATION HAS CHANGED",
@@ -33,6 +34,8 @@ _LONGER = {
     "%changed": "if it changed on purpose, list it in piot.conf: known_hosts = …",
     "%html": "what answers there is no git server: is `repo` right, or a log-in page in between?",
     "%elsewhere": "the server sends on to another place: give the new address as repo",
+    "%dumb": "the server hands out plain files and runs no git: let it serve the repository by "
+    "git http-backend, or give an address for ssh, or a bundle",
     "%full": "make room (see `df -h`), or keep large files out of the repository",
 }
 # A look at each object that comes, before it is stored; git-fsck(1) explains the words.

@@ -13,6 +13,7 @@ import time
 
 OTHERWISE = "otherwise"  # the server speaks an older version: ask it in another way
 _FLUSH, _DELIMITER = b"0000", b"0001"
+_NAMED = b"object-format=sha256\n"
 
 
 def ask(
@@ -37,8 +38,8 @@ def ask(
         if line == b"fallback":
             refs = OTHERWISE
         elif line == b"":
-            _, rest = _lines(read, rest, until)  # what the server can do
-            os.write(write, _request(prefixes))
+            able, rest = _lines(read, rest, until)  # what the server can do
+            os.write(write, _request(prefixes, _NAMED in able))
             rows, _ = _lines(read, rest, until)
             refs = _refs(rows)
     except (OSError, ValueError):
@@ -113,10 +114,11 @@ def _lines(read: int, data: bytes, until: float) -> tuple[list[bytes], bytes]:
         at += size
 
 
-def _request(prefixes: tuple[str, ...]) -> bytes:
-    """Write the question."""
+def _request(prefixes: tuple[str, ...], sha256: bool) -> bytes:
+    """Write the question; a repository that names objects by SHA-256 must be asked for those."""
     words = [b"peel\n", *(f"ref-prefix {prefix}\n".encode() for prefix in prefixes)]
-    return _packet(b"command=ls-refs\n") + _DELIMITER + b"".join(map(_packet, words)) + _FLUSH
+    head = _packet(b"command=ls-refs\n") + (_packet(_NAMED) if sha256 else b"")
+    return head + _DELIMITER + b"".join(map(_packet, words)) + _FLUSH
 
 
 def _packet(data: bytes) -> bytes:

@@ -41,6 +41,7 @@ _DEPTHS = (1, 100, 2000)
 _SPARED = 32 << 20  # bytes of the file system that a fetch leaves free
 _LEAST = 1 << 20
 _TIP = "refs/piot/tip"
+_SHA256 = "sha256"  # git-init(1), --object-format
 
 
 class Damaged(ApplyError):
@@ -80,12 +81,12 @@ def bring(system: System, way: Access, mirror: str, ref: str, commit: str, say: 
     wanted = ref or commit
     result = None
     usable = system.exists(f"{mirror}/HEAD")
-    if usable and _packs(system, mirror) <= _MOST_PACKS:
+    if usable and _names(system, mirror, commit) and _packs(system, mirror) <= _MOST_PACKS:
         result = fetch(system, way, mirror, (f"{wanted}:{_TIP}",), say)
         if result.code != 0 or _complains(result):
             usable = sound(system, mirror) and not _complains(result)
     if result is None or not usable:
-        result = _anew(system, way, mirror, wanted, say)
+        result = _anew(system, way, mirror, wanted, commit, say)
         if result.code != 0 and usable:
             # A bundle with the newest commits only needs the older ones that lie here.
             result = fetch(system, way, mirror, (f"{wanted}:{_TIP}",), say)
@@ -134,11 +135,15 @@ def fetch(
     return result
 
 
-def make(system: System, mirror: str) -> None:
-    """Make an empty bare repository, in place of what an interrupted run left there."""
+def make(system: System, mirror: str, commit: str) -> None:
+    """Make an empty bare repository, in place of what an interrupted run left there.
+
+    It names objects as the commit is named that is to be fetched: by SHA-1, or by SHA-256.
+    """
     system.remove_tree(mirror)
     system.mkdir(mirror, 0o700)
-    result = run(system, mirror, "init", "--bare", "--quiet", "--template=")
+    kind = f"--object-format={_SHA256 if len(commit) == 64 else 'sha1'}"
+    result = run(system, mirror, "init", "--bare", "--quiet", "--template=", kind)
     if result.code != 0:
         raise ApplyError(f"git init: {result.reason}")
 
@@ -165,15 +170,21 @@ def _complains(result: Result) -> bool:
     return result.code == 0 and said
 
 
+def _names(system: System, mirror: str, commit: str) -> bool:
+    """Tell whether a mirror names objects as this commit is named."""
+    said = system.read(f"{mirror}/config") or b""
+    return (_SHA256.encode() in said) == (len(commit) == 64)
+
+
 def _packs(system: System, mirror: str) -> int:
     """Count the packs of a mirror."""
     return sum(name.endswith(".pack") for name in system.names(f"{mirror}/objects/pack"))
 
 
-def _anew(system: System, way: Access, mirror: str, wanted: str, say: Say) -> Result:
+def _anew(system: System, way: Access, mirror: str, wanted: str, commit: str, say: Say) -> Result:
     """Fetch into a new mirror beside the old one, which is replaced only by one that works."""
     fresh = f"{mirror}.new"
-    make(system, fresh)
+    make(system, fresh, commit)
     result = fetch(system, way, fresh, (f"{wanted}:{_TIP}",), say)
     if result.code == 0 or not system.exists(f"{mirror}/HEAD"):
         system.remove_tree(mirror)

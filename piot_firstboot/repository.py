@@ -156,5 +156,5 @@ def _head(system: System, origin: Source, way: Access) -> Tip:
 def _no_such(ref: str) -> str:
     """Say what to do about a ref that is not there."""
     if re.fullmatch(r"[0-9a-f]{7,39}", ref):
-        return "a commit is named by all of its 40 digits"
+        return "a commit is named by all of its 40 digits (64 by SHA-256)"
     return "look at `ref` in piot.conf"

@@ -80,7 +80,7 @@ def _judge_descent(system: System, origin: Source, tip: Tip, running: str, say: 
         return  # a bundle brings its history along
     scratch = f"{folder(origin.name)}/history.git"
     try:
-        mirror.make(system, scratch)
+        mirror.make(system, scratch, tip.commit)
         with access.opened(system, origin) as way:
             for depth in _DEPTHS:
                 say(f"looking for {running[:12]} among the last {depth} commits")

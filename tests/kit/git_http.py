@@ -55,6 +55,8 @@ class GitHandler(BaseHTTPRequestHandler):
             self.send(200, {"Content-Type": "text/html"}, b"<html>Please log in</html>\n")
         elif "/info/lfs/" in self.path:
             self.large_file(body)
+        elif control["dumb"]:
+            self.plain_file()
         else:
             self.backend(body, control)
 
@@ -113,6 +115,18 @@ class GitHandler(BaseHTTPRequestHandler):
             rows.append(row)
         data = json.dumps({"transfer": "basic", "objects": rows}).encode()
         self.send(200, {"Content-Type": "application/vnd.git-lfs+json"}, data)
+
+    def plain_file(self) -> None:
+        """Be a server that knows nothing of git, with the lists that git leaves for such."""
+        path = self.folder / "repositories" / unquote(self.path.partition("?")[0]).lstrip("/")
+        bare = next((p for p in path.parents if p.suffix == ".git"), None)
+        if bare:
+            command = ["git", "-C", str(bare), "update-server-info"]
+            subprocess.run(command, check=True, timeout=60)
+        if path.is_file():
+            self.send(200, {"Content-Type": "text/plain"}, path.read_bytes())
+        else:
+            self.send(404, {}, b"")
 
     def send(self, status: int, headers: dict[str, str], data: bytes) -> None:
         """Answer with these headers and bytes."""

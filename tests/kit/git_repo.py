@@ -19,18 +19,21 @@ ENVIRONMENT = {
 class Repo:
     """A bare repository `<folder>/<name>.git` and the work tree it is filled from."""
 
-    def __init__(self, folder: Path, name: str, url: str = "", branch: str = "main") -> None:
+    def __init__(
+        self, folder: Path, name: str, url: str = "", branch: str = "main", names: str = "sha1"
+    ) -> None:
         self.name = name
         self.bare = folder / f"{name}.git"
         self.work = folder / f".work-{name}"
         self.url = url or f"file://{self.bare}"
         self.branch = branch
         self.bare.mkdir(parents=True)
-        _git(self.bare, "init", "-q", "--bare", f"--initial-branch={branch}")
+        how = (f"--initial-branch={branch}", f"--object-format={names}")
+        _git(self.bare, "init", "-q", "--bare", *how)
         _git(self.bare, "config", "uploadpack.allowAnySHA1InWant", "true")
         _git(self.bare, "config", "uploadpack.allowFilter", "true")
         self.work.mkdir()
-        _git(self.work, "init", "-q", f"--initial-branch={branch}")
+        _git(self.work, "init", "-q", *how)
         _git(self.work, "remote", "add", "origin", str(self.bare))
 
     def commit(

@@ -18,6 +18,7 @@ CALM = {
     # Send the client elsewhere; answer with a page; end after so many bytes; bytes a second.
     **{"redirect": "", "html": False, "cut": 0, "rate": 0},
     "old": False,  # speak the first version of git's protocol only
+    "dumb": False,  # hand out files, and run no git
 }
 
 
@@ -85,9 +86,9 @@ class GitServer:
         host = "git.test" if self.network else f"127.0.0.1:{self._port}"
         return f"{scheme}://{host}/{name}.git"
 
-    def repo(self, name: str, branch: str = "main") -> Repo:
-        """Make an empty repository on this server."""
-        return Repo(self.folder / "repositories", name, self.url(name), branch)
+    def repo(self, name: str, branch: str = "main", names: str = "sha1") -> Repo:
+        """Make an empty repository on this server, which names objects by SHA-1 or `sha256`."""
+        return Repo(self.folder / "repositories", name, self.url(name), branch, names)
 
     def behave(self, **changes: Any) -> None:
         """Answer as told: hang=True, status=503 with text=, token="…"; with nothing, normally."""

@@ -112,6 +112,51 @@ def test_the_idle_poll_notices_a_new_tag_of_the_fleet(device: Device) -> None:
     assert not idle.unmoved(str(device.root), "garden")
 
 
+def test_a_repository_that_names_objects_by_sha256(tmp_path: Path) -> None:
+    """Also where one of the other kind was at the same address before."""
+    with GitServer(tmp_path / "server") as server:
+        device = Device(tmp_path)
+        lib = server.repo("lib", names="sha256")
+        lib.commit({"lib.txt": "lib"})
+        old = server.repo("garden")
+        old.commit({"a": "1"})
+        device.ask(repo=old.url)
+        assert device.check_out() == {"a": "1"}
+        for path in (old.bare, old.work):
+            path.rename(path.with_name(f"{path.name}.old"))
+        device.repo = server.repo("garden", names="sha256")
+        text = '[submodule "lib"]\n\tpath = lib\n\turl = ../lib.git\n'
+        device.repo.commit({"a": "2", ".gitmodules": text}, push=False)
+        device.repo.git("update-index", "--add", "--cacheinfo", f"160000,{lib.head()},lib")
+        device.repo.git("commit", "-q", "--amend", "-m", "with a submodule")
+        device.repo.push()
+        device.ask(repo=device.repo.url, submodules=True)
+        wanted = {"a": "2", ".gitmodules": text, "lib/lib.txt": "lib"}
+        assert device.check_out() == wanted
+        device.git("fsck", "--full")
+        tip = device.verify()
+        assert len(tip.commit) == 64
+        stamp = idle.poll_stamp(device.repo.url, tip.ref, tip.commit)
+        device.system.write("/run/piot/poll/garden", stamp)
+        asked = len(server.requests())
+        assert idle.unmoved(str(device.root), "garden")
+        assert len(server.requests()) - asked == 2, "one question, of a few refs"
+        device.repo.commit({"a": "3"})
+        assert not idle.unmoved(str(device.root), "garden")
+        device.ask(fast_forward_only=True, submodules=False)
+        assert device.verify(tip.commit).commit == device.repo.head()
+        device.ask(ref=device.repo.head())
+        assert device.check_out()["a"] == "3"
+
+
+def test_a_server_of_plain_files_is_refused(served: tuple[Device, GitServer]) -> None:
+    device, server = served
+    server.behave(dumb=True)
+    with pytest.raises(Unreachable, match="dumb http transport does not support") as caught:
+        device.fetch()
+    assert "git http-backend" in caught.value.hint and "a bundle" in caught.value.hint
+
+
 # -- bundles ------------------------------------------------------------------------------------
 
 
