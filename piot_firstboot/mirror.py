@@ -77,13 +77,17 @@ def bring(system: System, way: Access, mirror: str, ref: str, commit: str, say: 
     Raises Missing for a commit that the server has on no branch.
     """
     sweep(system, mirror)
+    system.remove_tree(_fresh(mirror))  # left by a run that was stopped as it swapped the two
     # Asked for by name where there is one: not every server gives out bare commits.
     wanted = ref or commit
     result = None
     usable = system.exists(f"{mirror}/HEAD")
     if usable and _names(system, mirror, commit) and _packs(system, mirror) <= _MOST_PACKS:
+        # Of what is there, git looks at no more than it must: a run that was stopped may have come
+        # this far with a mirror that is damaged otherwise.
+        again = holds(system, mirror, commit)
         result = fetch(system, way, mirror, (f"{wanted}:{_TIP}",), say)
-        if result.code != 0 or _complains(result):
+        if result.code != 0 or _complains(result) or again:
             usable = sound(system, mirror) and not _complains(result)
     if result is None or not usable:
         result = _anew(system, way, mirror, wanted, commit, say)
@@ -161,13 +165,19 @@ def sweep(system: System, mirror: str) -> None:
 
 def sound(system: System, mirror: str) -> bool:
     """Tell whether git can read what the mirror claims to hold."""
-    return run(system, mirror, "fsck", "--connectivity-only", timeout=600).code == 0
+    result = run(system, mirror, "fsck", "--connectivity-only", timeout=600)
+    return result.code == 0 and not _complains(result)  # of a pack that nothing refers to any more
 
 
 def _complains(result: Result) -> bool:
     """Tell whether git succeeded only because it could do without something that is damaged."""
     said = any(line.startswith("error:") for line in result.err.splitlines())
     return result.code == 0 and said
+
+
+def _fresh(mirror: str) -> str:
+    """Return where a new mirror is fetched, beside the one whose place it takes."""
+    return f"{mirror}.new"
 
 
 def _names(system: System, mirror: str, commit: str) -> bool:
@@ -183,7 +193,7 @@ def _packs(system: System, mirror: str) -> int:
 
 def _anew(system: System, way: Access, mirror: str, wanted: str, commit: str, say: Say) -> Result:
     """Fetch into a new mirror beside the old one, which is replaced only by one that works."""
-    fresh = f"{mirror}.new"
+    fresh = _fresh(mirror)
     make(system, fresh, commit)
     result = fetch(system, way, fresh, (f"{wanted}:{_TIP}",), say)
     if result.code == 0 or not system.exists(f"{mirror}/HEAD"):
