@@ -14,7 +14,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import TypeVar
 
-from piot_firstboot import confined, files, release, repository, state
+from piot_firstboot import confined, environment, files, lfs, release, repository, state
 from piot_firstboot.errors import ApplyError
 from piot_firstboot.state import Record
 from piot_firstboot.system import System
@@ -24,7 +24,9 @@ _RESERVED = 1 << 20  # bytes
 _SPARE = 16 << 20  # bytes that stay free for the apps and the journal
 _SPARE_FILES = 200
 _FIRST_FETCH = 4 << 20  # bytes; what a repository will be is not known before it is here
-_BLOCK = 4096  # bytes; the last one of a file is not full
+_FIRST_ENVIRONMENT = 16 << 20  # bytes; nor is what pip will bring
+_WHEELS = 4 / 3  # of an environment, while the archives that it comes from lie in pip's cache
+_BLOCK = 4096  # bytes
 _OVERHEAD = 1.1  # directories, indexes, the journal of the file system
 _CACHES = ("/var/cache/piot",)
 
@@ -50,13 +52,13 @@ class Need:
         return self.size + _SPARE <= free[0] and self.files + _SPARE_FILES <= free[1]
 
 
-def before_fetch(system: System, record: Record) -> Record:
+def before_fetch(system: System, record: Record, mirror: str = "") -> Record:
     """Make room for a fetch; return the record, with fewer releases where some had to go.
 
-    Each adds one pack. All of a commit fits into what all packs take so far, most likely.
-    Raises Full.
+    Into the app's own mirror, if not into that of a submodule. Each fetch adds one pack. All of a
+    commit fits into what all packs take so far, most likely. Raises Full.
     """
-    packs = f"{repository.place(record.app)}/objects/pack"
+    packs = f"{mirror or repository.place(record.app)}/objects/pack"
     size, _ = files.usage(system.path(packs))
     need = Need(size or _FIRST_FETCH, 10)
     return _make_room(system, record, need, "fetching")
@@ -65,21 +67,33 @@ def before_fetch(system: System, record: Record) -> Record:
 def before_stage(system: System, record: Record) -> Record:
     """Make room for the release of the target; return the record as `before_fetch` does.
 
-    The tree's size is known to git; what a build and packages add is taken to be what they added
-    to the release before. Raises Full.
+    git knows the size of its tree and of those of its submodules, which must be here, and the
+    pointers of LFS that of large files, which lie in the mirror as well. What a build and packages
+    add is taken to be what they added to the release before. Raises Full.
     """
-    if system.exists(release.place(record.app, record.target)):
+    app = record.app
+    if system.exists(release.place(app, record.target)):
         return record
-    tree = _tree(system, record.app, record.target)
-    more = _added(system, record.app, record.commit)
-    need = Need(tree.size + more.size, tree.files + more.files)
+    trees, stored = _trees(system, app, record.target)
+    parts = (trees, stored, _added(system, app, record.commit), _environment(system, record))
+    need = Need(sum(part.size for part in parts), sum(part.files for part in parts))
     return _make_room(system, record, need, "staging")
 
 
-def _tree(system: System, app: str, commit: str) -> Need:
-    """Ask git what the tree of a commit takes, each file in whole blocks."""
-    found = repository.weigh(system, app, commit)
-    return Need(round((found.size + found.files * _BLOCK) * _OVERHEAD), found.files)
+def _trees(system: System, app: str, commit: str) -> tuple[Need, Need]:
+    """Ask git what a commit takes checked out, and what large files its mirrors still lack take."""
+    small = large = count = 0
+    lacking: dict[str, int] = {}
+    wanted = state.source(system, app).lfs
+    for place, found in repository.trees(system, app, commit):
+        small += found.size + found.files * _BLOCK  # the last block of each is not full
+        count += found.files
+        for name, size in lfs.pointed(system, place, found.pointers) if wanted else ():
+            large += size
+            if not lfs.kept(system, place, name):
+                lacking[f"{place}/{name}"] = size + _BLOCK
+    stored = Need(sum(lacking.values()), len(lacking))
+    return Need(round(small * _OVERHEAD) + large, count), stored
 
 
 def _added(system: System, app: str, commit: str) -> Need:
@@ -87,11 +101,22 @@ def _added(system: System, app: str, commit: str) -> Need:
     if not commit:
         return Need(0, 0)
     try:
-        tree = _tree(system, app, commit)
+        tree, _ = _trees(system, app, commit)
     except ApplyError:
         return Need(0, 0)
     whole = Need(*files.usage(system.path(release.place(app, commit))))
     return Need(max(0, whole.size - tree.size), max(0, whole.files - tree.files))
+
+
+def _environment(system: System, record: Record) -> Need:
+    """Estimate a Python environment that must be made: as large as the one before it, if any."""
+    app, running = record.app, release.place(record.app, record.commit)
+    wanted = release.python(system, app, record.target) if system.live else ()
+    if not wanted or (record.commit and wanted == release.python(system, app, record.commit)):
+        return Need(0, 0)
+    key = environment.key(system, running) if record.commit else ""
+    size, count = files.usage(system.path(f"{environment.place(app)}/{key}")) if key else (0, 0)
+    return Need(round((size or _FIRST_ENVIRONMENT) * _WHEELS), count)
 
 
 def _make_room(system: System, record: Record, need: Need, doing: str) -> Record:

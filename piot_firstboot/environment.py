@@ -18,6 +18,8 @@ from piot_firstboot.manifest import Needs
 from piot_firstboot.state import folder
 from piot_firstboot.system import System
 
+Read = Callable[[str], bytes | None]
+
 LINK = ".venv"
 PACKAGES = ("python3-venv",)  # what Debian leaves out of python3
 _PARTIAL = ".partial"
@@ -53,7 +55,12 @@ def provide(
     if system.entry(f"{partial}/{LINK}"):
         hint = f"it is made on each device: git rm -r --cached {LINK}; echo {LINK} >>.gitignore"
         raise Unfit(f"the repository has a {LINK} of its own", hint)
-    wanted, whole, parts = _wanted(system, partial, needs)
+
+    def read(name: str) -> bytes | None:
+        there = system.entry(f"{partial}/{name}")
+        return system.read(f"{partial}/{name}") if there and there.kind == "file" else None
+
+    wanted, whole, parts = _wanted(needs, read)
     parts = [*parts, _version(system), _RECIPE, repr(needs.apt), files(whole)]
     parts += [f"{name}={value}" for name, value in task.env if name.startswith("PIP_")]
     if "" in whole:
@@ -69,19 +76,26 @@ def provide(
     return key
 
 
-def _wanted(
-    system: System, partial: str, needs: Needs
-) -> tuple[tuple[str, ...], tuple[str, ...], list[str]]:
-    """Return pip's arguments, the places they install from, and what they are made of."""
+def foreseen(needs: Needs, read: Read, commit: str) -> tuple[str, ...]:
+    """Return what tells one environment from another, as far as files say; () for none.
+
+    Raises Unfit.
+    """
+    if needs.python is None:
+        return ()
+    wanted, whole, parts = _wanted(needs, read)
+    return (*wanted, *parts, *((commit,) if "" in whole else ()))
+
+
+def _wanted(needs: Needs, read: Read) -> tuple[tuple[str, ...], tuple[str, ...], list[str]]:
+    """Return pip's arguments, the places they install from, and what they are made of.
+
+    `read` returns a file of the release, None where there is none.
+    """
     assert needs.python is not None
     path = needs.python.file
     if not path:
         return ("--", *needs.python.requirements), (), list(needs.python.requirements)
-
-    def read(name: str) -> bytes | None:
-        there = system.entry(f"{partial}/{name}")
-        return system.read(f"{partial}/{name}") if there and there.kind == "file" else None
-
     if path.endswith(".toml"):
         data = read(path)
         if data is None:

@@ -6,7 +6,8 @@ and token as git does, through git, and its key in the same place.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import re
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 
 from piot_firstboot import access, git, mirror
@@ -14,6 +15,13 @@ from piot_firstboot.errors import Lacking
 from piot_firstboot.state import Source
 from piot_firstboot.system import System
 from piot_firstboot.tree import NOTHING, Filters
+
+# What git has of a large file: Git LFS Specification, The Pointer. Extensions may stand between.
+_POINTER = re.compile(
+    r"^version https://git-lfs\.github\.com/spec/v1\n(?:ext-.*\n)*"
+    r"oid sha256:([0-9a-f]{64})\nsize (\d{1,15})\n",
+    re.MULTILINE,
+)
 
 
 @contextmanager
@@ -56,6 +64,20 @@ def prune(system: System, place: str, commit: str) -> None:
             for name in system.names(f"{objects}/{first}/{second}"):
                 if name not in kept:
                     system.remove(f"{objects}/{first}/{second}/{name}")
+
+
+def pointed(system: System, place: str, objects: Iterable[str]) -> tuple[tuple[str, int], ...]:
+    """Return hash and size of each large file that objects of a mirror point at, if they do."""
+    asked = "".join(f"{name}\n" for name in objects).encode()
+    if not asked:
+        return ()
+    result = mirror.run(system, place, "cat-file", "--batch", stdin=asked, timeout=300)
+    return tuple((match[1], int(match[2])) for match in _POINTER.finditer(result.out))
+
+
+def kept(system: System, place: str, name: str) -> bool:
+    """Tell whether a mirror has a large file, by its hash."""
+    return system.exists(f"{place}/lfs/objects/{name[:2]}/{name[2:4]}/{name}")
 
 
 def server(url: str) -> str:

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable
 
 from piot_firstboot import (
     build,
+    environment,
     fleet,
     host,
     neighbours,
@@ -19,7 +20,7 @@ from piot_firstboot import (
     untouched,
     vault,
 )
-from piot_firstboot.errors import ApplyError
+from piot_firstboot.errors import ApplyError, ConfigError
 from piot_firstboot.errors import Lacking as Lacking
 from piot_firstboot.errors import Unfit as Unfit
 from piot_firstboot.items import File, Item
@@ -72,11 +73,31 @@ def manifest(system: System, app: str, commit: str) -> Manifest:
     return _manifest(system, app, place(app, commit), commit)
 
 
+def python(system: System, app: str, commit: str) -> tuple[str, ...]:
+    """Return what a commit's Python environment is made of, before it is checked out; () for none.
+
+    What is wrong with it is told when it is staged.
+    """
+
+    def contents(name: str) -> bytes | None:
+        return repository.text(system, app, commit, name)
+
+    try:
+        needs = _judged(system, app, contents, commit).needs
+        return environment.foreseen(needs, contents, commit)
+    except (ConfigError, Unfit):
+        return ()
+
+
 def _manifest(system: System, app: str, directory: str, commit: str) -> Manifest:
     def contents(name: str) -> bytes | None:
         there = system.entry(f"{directory}/{name}")
         return system.read(f"{directory}/{name}") if there and there.kind == "file" else None
 
+    return _judged(system, app, contents, commit)
+
+
+def _judged(system: System, app: str, contents: source.Read, commit: str) -> Manifest:
     path = origin(system, app).path
     found = source.read(contents, path=path)
     if found is None:

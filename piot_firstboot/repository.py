@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from piot_firstboot import access, git, lfs, mirror, submodules, tree
@@ -116,6 +117,33 @@ def text(system: System, app: str, commit: str, path: str) -> bytes | None:
     """Return a file of a commit without checking it out; None where there is none."""
     result = mirror.run(system, place(app), "cat-file", "blob", f"{commit}:{path}")
     return result.out.encode() if result.code == 0 else None
+
+
+def gather(system: System, app: str, commit: str, room: Callable[[str], None]) -> None:
+    """Fetch the submodules of a commit that are not here, if they are wanted.
+
+    `room` is told each mirror that is about to grow. Raises what `check_out` does.
+    """
+    origin = source(system, app)
+    if not origin.submodules:
+        return
+    try:
+        submodules.gather(system, origin, commit, room)
+    except mirror.Damaged:
+        heal(system, origin, commit)
+        submodules.gather(system, origin, commit, room)
+
+
+def trees(system: System, app: str, commit: str) -> Iterator[tuple[str, tree.Listing]]:
+    """Yield the mirror and the tree of a commit, and those of its submodules if they are wanted.
+
+    Raises Damaged for one that is not here.
+    """
+    origin, place = source(system, app), mirror.place(app)
+    yield place, tree.listing(system, place, commit)
+    if origin.submodules:
+        for own, which in submodules.mirrors(system, origin, commit):
+            yield own, tree.listing(system, own, which)
 
 
 def weigh(system: System, app: str, commit: str) -> tree.Listing:

@@ -68,7 +68,7 @@ def advance(system: System, record: Record, origin: Source, tip: repository.Tip)
         record = _step(system, record, "fetched")
         verify(system, origin, tip, record.commit, progress)
         record = _step(system, record, "verified")
-        record = diskspace.before_stage(system, record)
+        record = diskspace.before_stage(system, _gather(system, record))
         say(f"staging {commit[:12]}: {repository.describe(system, app, commit)}")
         release.stage(system, app, commit)
         declared = release.manifest(system, app, commit)
@@ -82,6 +82,18 @@ def advance(system: System, record: Record, origin: Source, tip: repository.Tip)
     if wait := _not_yet(system, record, origin, declared, tip):
         return _wait(system, record, wait)
     return _go_live(system, record, origin, declared, items)
+
+
+def _gather(system: System, record: Record) -> Record:
+    """Fetch the submodules of the target; return the record, with fewer releases if room lacked."""
+
+    def room(mirror: str) -> None:
+        nonlocal record
+        record = diskspace.before_fetch(system, record, mirror)
+
+    if not system.exists(release.place(record.app, record.target)):
+        repository.gather(system, record.app, record.target, room)
+    return record
 
 
 def _not_yet(

@@ -12,13 +12,15 @@ from piot_firstboot.system import System
 
 _PATIENCE = 1800.0  # seconds; LFS fetches meanwhile
 _LINK, _MODULE = "120000", "160000"
+_POINTER = range(100, 1024)  # bytes; Git LFS Specification, The Pointer
 
 
 @dataclass(frozen=True, slots=True)
 class Listing:
     """What a tree holds: files and their bytes, the largest of them, links, submodules.
 
-    `modules` are the paths of submodules with their commits.
+    `modules` are the paths of submodules with their commits, `pointers` the objects that may stand
+    for a large file of LFS.
     """
 
     files: int
@@ -26,6 +28,7 @@ class Listing:
     largest: tuple[str, int]
     links: tuple[str, ...]
     modules: tuple[tuple[str, str], ...]
+    pointers: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +50,7 @@ def listing(system: System, place: str, commit: str) -> Listing:
         raise mirror.Damaged(f"git ls-tree: {result.reason}")
     files = size = 0
     largest = ("", 0)
-    linked, modules = [], []
+    linked, modules, pointers = [], [], []
     for row in result.out.split("\0")[:-1]:
         what, _, path = row.partition("\t")
         mode, _, name, length = what.split()
@@ -57,10 +60,12 @@ def listing(system: System, place: str, commit: str) -> Listing:
             continue
         if mode == _LINK:
             linked.append(path)
+        elif int(length) in _POINTER:
+            pointers.append(name)
         files += 1
         size += int(length)
         largest = max(largest, (path, int(length)), key=lambda pair: pair[1])
-    return Listing(files, size, largest, tuple(linked), tuple(modules))
+    return Listing(files, size, largest, tuple(linked), tuple(modules), tuple(pointers))
 
 
 def write(system: System, place: str, commit: str, where: str, filters: Filters = NOTHING) -> None:

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import errno
+import hashlib
 import os
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from piot_firstboot import diskspace, files, state
+from piot_firstboot import diskspace, files, repository, state
+from piot_firstboot.repository import Tip
 from piot_firstboot.system import System
-from tests.kit.apptree import FILES, Device
+from tests.kit.apptree import FILES, MANIFEST, Device
+from tests.kit.git_repo import Repo
 
 MIB = 1 << 20
 
@@ -30,6 +34,23 @@ def device(tmp_path: Path) -> Device:
 def free(monkeypatch: pytest.MonkeyPatch, size: int, count: int = 1 << 20) -> None:
     """Let the file system have so much room."""
     monkeypatch.setattr(files, "space", lambda _: (size, count))
+
+
+def told(monkeypatch: pytest.MonkeyPatch) -> list[diskspace.Need]:
+    """Return what is forecast from now on, in a list that grows; there is always room."""
+    needs: list[diskspace.Need] = []
+
+    def make_room(system: System, record: state.Record, need: diskspace.Need, _: str) -> object:
+        needs.append(need)
+        return record
+
+    monkeypatch.setattr(diskspace, "_make_room", make_room)
+    return needs
+
+
+def source(device: Device) -> state.Source:
+    """Return what the device knows of its app."""
+    return state.source(device.system, "garden")
 
 
 def test_what_does_not_fit_is_refused_early_with_figures(
@@ -63,6 +84,98 @@ def test_inodes_run_out_too(device: Device, monkeypatch: pytest.MonkeyPatch) -> 
     free(monkeypatch, 1 << 30, 205)
     text = device.deploy().text
     assert "files; 205 more are possible (inodes), of which 200 stay so" in text
+
+
+def test_large_files_are_forecast_to_the_byte(
+    device: Device, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Their pointers tell what they are; they lie in the mirror as well as in the release."""
+    size, mirror = 7_777_777, device.root / "var/lib/piot/apps/garden/mirror.git"
+    oid = hashlib.sha256(b"").hexdigest()
+    text = f"version https://git-lfs.github.com/spec/v1\noid sha256:{oid}\nsize {size}\n"
+    needs = told(monkeypatch)
+    plain = device.repo.commit({"note": "4", "a.bin": "x" * len(text), "b.bin": "x" * len(text)})
+    pointed = device.repo.commit({"a.bin": text, "b.bin": text})
+    for commit in (plain, pointed):
+        repository.fetch(device.system, source(device), Tip("", commit), lambda _: None)
+
+    def forecast(commit: str) -> int:
+        diskspace.before_stage(device.system, replace(device.record(), target=commit))
+        return int(needs[-1].size)
+
+    assert forecast(pointed) == forecast(plain), "nothing of it counts unless it is asked for"
+    device.source(lfs=True)
+    block = 4096
+    assert forecast(pointed) - forecast(plain) == 3 * size + block  # stored once, written twice
+    kept = mirror / "lfs/objects" / oid[:2] / oid[2:4] / oid
+    kept.parent.mkdir(parents=True)
+    kept.touch()
+    assert forecast(pointed) - forecast(plain) == 2 * size
+
+
+def test_submodules_are_fetched_when_there_is_room_and_then_forecast(
+    device: Device, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    running = device.record().commit
+    lib = Repo(device.root.parent / "repositories", "lib")
+    lib.commit({"large": "x" * 3 * MIB})
+    device.repo.submodule("lib", lib.url, lib.head())
+    bad = device.repo.commit({"note": "4"})
+    device.source(submodules=True)
+    free(monkeypatch, 18 * MIB)
+    text = device.deploy().text
+    assert "fetching" in text and "needs about 4.0 MiB" in text, "what it will be is not known"
+    assert not (device.root / "var/lib/piot/apps/garden/modules").exists()
+    monkeypatch.setattr(diskspace, "_FIRST_FETCH", MIB)
+    state.save(device.system, device.record().forgiven())
+    text = device.deploy().text
+    assert "staging" in text and "needs about 3.3 MiB; 18.0 MiB are free" in text
+    failure = device.record().failure(bad)
+    assert failure and failure.kind == "disk full" and device.record().commit == running
+    free(monkeypatch, 1 << 30)
+    state.save(device.system, device.record().forgiven())
+    assert device.deploy().ok
+    assert (device.root / f"var/lib/piot/apps/garden/releases/{bad}/lib/large").is_file()
+
+
+def test_a_new_python_environment_is_as_large_as_the_one_before(
+    device: Device, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    needs = told(monkeypatch)
+    manifest = f"needs: {{python: requirements.txt}}\n{MANIFEST}"
+
+    def commit(*requirements: str) -> str:
+        made = device.repo.commit({".piot.yaml": manifest, "requirements.txt": requirements[0]})
+        repository.fetch(device.system, source(device), Tip("", made), lambda _: None)
+        return made
+
+    def forecast(target: str) -> int:
+        device.system.live = True  # on a tree none is made
+        try:
+            diskspace.before_stage(device.system, replace(device.record(), target=target))
+        finally:
+            device.system.live = False
+        return int(needs[-1].size)
+
+    def without(target: str) -> int:
+        diskspace.before_stage(device.system, replace(device.record(), target=target))
+        return int(needs[-1].size)
+
+    first = commit("flask\n")
+    assert forecast(first) - without(first) == round(16 * MIB * 4 / 3), "nothing is known of it"
+    assert device.deploy().ok
+    made = device.root / "var/lib/piot/apps/garden/venvs/abc"
+    made.mkdir(parents=True)
+    (made / "package").write_bytes(os.urandom(9 * MIB))
+    link = device.root / f"var/lib/piot/apps/garden/releases/{first}/.venv"
+    link.symlink_to("/var/lib/piot/apps/garden/venvs/abc")
+    same = commit("flask\n")
+    assert forecast(same) == without(same)
+    other = commit("flask\nnumpy\n")
+    assert 12 * MIB <= forecast(other) - without(other) < 13 * MIB
+    nothing = device.repo.commit({".piot.yaml": MANIFEST})
+    repository.fetch(device.system, source(device), Tip("", nothing), lambda _: None)
+    assert forecast(nothing) == without(nothing)
 
 
 def test_the_oldest_release_goes_first_and_only_as_many_as_needed(
