@@ -82,6 +82,7 @@ def neutral(text: str) -> str:
         (r"\[\d+\]", "[PID]"),
         (r"\b\d+\.\d\b", "NUMBER"),
         (r"[ \t]+$", ""),
+        (r"(\.timer +active) \(\w+\)", r"\1"),  # running, where its job happens to
         # The version before may say something still while it is stopped.
         (r"^\s+NUMBER degrees.*\n", ""),
     ):

@@ -18,7 +18,7 @@ from tests.kit import deb, roots
 from tests.kit.git_repo import ENVIRONMENT
 from tests.kit.gitserver import GitServer
 from tests.kit.machine import Machine
-from tests.kit.network import Network
+from tests.kit.network import MACHINE, Network
 from tests.kit.tutorial import TUTORIAL, play
 from tests.kit.wait import eventually
 
@@ -56,6 +56,7 @@ def test_the_tutorial_is_true(tmp_path: Path) -> None:
         }
         config = f'[init]\n\tdefaultBranch = main\n[url "{repo.bare}"]\n\tinsteadOf = {ADDRESS}\n'
         (tmp_path / ".gitconfig").write_text(config)
+        log_in(pi, network, tmp_path)
 
         def run(command: str, on_device: bool) -> str:
             if on_device:
@@ -91,6 +92,23 @@ def test_the_tutorial_is_true(tmp_path: Path) -> None:
         # And what is deployed is what its folder would become.
         pi.run(["git", "clone", "-q", repo.url, "/srv/station"])
         assert re.fullmatch(r"\d+ units of station as they are", pi.sh("piot plan /srv/station"))
+
+
+def log_in(pi: Machine, network: Network, folder: Path) -> None:
+    """Give ada an account on the device, and the laptop its name: the real ssh, a real sshd."""
+    key = folder / "id"
+    subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(key)], check=True)
+    pi.sh("useradd --create-home ada && install -d -m 0700 -o ada /home/ada/.ssh")
+    pi.write("/home/ada/.ssh/authorized_keys", key.with_suffix(".pub").read_text())
+    pi.sh("ssh-keygen -A && systemctl restart ssh")
+    config = folder / "ssh_config"
+    config.write_text(
+        f"Host station.local\nHostName {MACHINE}\nIdentityFile {key}\nIdentitiesOnly yes\n"
+        f"UserKnownHostsFile {folder / 'known_hosts'}\nStrictHostKeyChecking accept-new\n"
+    )
+    ssh = shlex.join(network.server_command("/usr/bin/ssh", "-F", str(config)))
+    (folder / "bin/ssh").write_text(f'#!/bin/sh\nexec {ssh} "$@"\n')
+    (folder / "bin/ssh").chmod(0o755)
 
 
 def deployed(pi: Machine, step: str) -> None:
