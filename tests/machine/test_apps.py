@@ -6,7 +6,9 @@ is one of Python with requirements, Node, shell and C at once; all is offline.
 
 from __future__ import annotations
 
+import io
 import json
+import tarfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -268,14 +270,57 @@ def test_only_what_watches_a_file_restarts(pi: Pi, name: str, path: str, text: s
     }
 
 
+# Builds its wheel, and says so; PEP 517 lets pip ask for it once more to read its metadata.
+SLOW_BACKEND = """\
+import os, shutil
+def build_wheel(folder, config_settings=None, metadata_directory=None):
+    with open(os.environ["HOME"] + "/slow-was-built", "a") as file:
+        print("again", file=file)
+    return os.path.basename(shutil.copy("slow-1.0-py3-none-any.whl", folder))
+"""
+INDEX = "http://localhost:8123"
+
+
+def index(machine: Machine) -> None:
+    """Serve a package that has to be built, in an index such as PyPI."""
+    name, data = wheel("slow", "1.0", {"slow.py": ""})
+    system = '[build-system]\nrequires = []\nbuild-backend = "backend"\nbackend-path = ["."]\n'
+    metadata = b"Metadata-Version: 2.1\nName: slow\nVersion: 1.0\n"
+    files = {"pyproject.toml": system.encode(), "backend.py": SLOW_BACKEND.encode()}
+    with io.BytesIO() as out:
+        with tarfile.open(fileobj=out, mode="w:gz") as archive:
+            for path, content in {**files, name: data, "PKG-INFO": metadata}.items():
+                entry = tarfile.TarInfo(f"slow-1.0/{path}")
+                entry.size = len(content)
+                archive.addfile(entry, io.BytesIO(content))
+        machine.write("/srv/index/slow/slow-1.0.tar.gz", out.getvalue())
+    machine.write("/srv/index/slow/index.html", '<a href="slow-1.0.tar.gz">slow-1.0.tar.gz</a>')
+    serve = "python3 -m http.server 8123 --directory /srv/index"
+    machine.sh(f"systemd-run --quiet --unit=index {serve}")
+    up = f"curl -sf {INDEX}/slow/"
+    eventually(lambda: machine.run(up, check=False).returncode == 0, 20, "the index", 0.2)
+
+
 def test_new_requirements_make_a_new_environment(pi: Pi) -> None:
+    """What pip built for another one is neither fetched nor built again."""
+    index(pi.machine)
+    asked = "journalctl -o cat -u index | grep -c 'GET /slow/slow-1.0.tar.gz'"
+    built = "grep -c again /var/cache/piot-mix/build/slow-was-built"
+    pi.push({"requirements.txt": f"-i {INDEX}\n-f wheels\n-r more.txt\nslow==1.0\n"})
+    times = pi.machine.sh(built)
+    assert pi.machine.sh(asked) == "1"
     before = pi.units()
     commit = pi.push({"more.txt": "greeter==2.0\n", **wheels("2.0")})
+    python = f"{pi.release(commit)}/.venv/bin/python"
+    assert pi.machine.sh(f"{python} -c 'import slow; print(slow.__file__)'")
+    assert pi.machine.sh(asked) == "1" and pi.machine.sh(built) == times
     assert pi.ran("py")[-1] == pi.ran("tool")[-1] == [commit, "2.0"]
     after = pi.units()
     # A service cannot tell which programs of the environment it uses: all restart.
     assert all(after[name][0] != before[name][0] for name in SERVICES)
-    assert len(pi.machine.sh("ls /var/lib/piot/apps/mix/venvs").split()) == 2
+    assert len(pi.machine.sh("ls /var/lib/piot/apps/mix/venvs").split()) == 3
+    pi.push({"requirements.txt": FILES["requirements.txt"]})
+    pi.machine.sh("systemctl stop index")
 
 
 def test_env_of_one_service_restarts_that_one(pi: Pi) -> None:
