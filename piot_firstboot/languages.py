@@ -131,7 +131,10 @@ def node(guess: Guess) -> None:
     scripts = package.get("scripts")
     scripts = scripts if isinstance(scripts, dict) else {}
     start = str(scripts.get("start", ""))
-    main = _main(guess, (str(package.get("main", "")), "server.js", "index.js", "app.js"), ".js")
+    named = str(package.get("main", ""))
+    main = _main(guess, (named, "server.js", "index.js", "app.js"), ".js")
+    if named in guess.names and "index.js" in guess.inside(named):
+        main = named
     # Straight to node where that is all npm would do: one process less, and signals arrive.
     plain = re.fullmatch(r"node [\w./-]+", start)
     run = start if plain else "npm start" if start else f"node {quote(main)}" if main else ""
@@ -251,10 +254,12 @@ def _toml(guess: Guess, name: str) -> dict[str, Any]:
 
 def _main(guess: Guess, usual: tuple[str, ...], end: str) -> str:
     """Return the usual name that is there, else the only file of its kind."""
-    # A folder or a link to nowhere may be called like a program.
-    found = next((n for n in usual if n in guess.names and guess.read(n) is not None), "")
-    kind = [name for name in guess.names if name.endswith(end) and not name.startswith("test")]
-    kind = [n for n in kind if n not in ("setup.py", "conftest.py") and guess.read(n) is not None]
+    # A folder or a link to nowhere may be called like a program; YAML has no words for some names.
+    files = [n for n in guess.names if n.endswith(end) and n.isprintable()]
+    files = [n for n in {*files, *usual} if n in guess.names and guess.read(n) is not None]
+    found = next((name for name in usual if name in files), "")
+    kind = [name for name in files if name.endswith(end) and not name.startswith("test")]
+    kind = [name for name in kind if name not in ("setup.py", "conftest.py")]
     return found or (kind[0] if len(kind) == 1 else "")
 
 

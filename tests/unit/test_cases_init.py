@@ -89,6 +89,15 @@ def test_a_project_that_cannot_be_read(tmp_path: Path, value: str) -> None:
     assert told == ("pyproject.toml: not read, it is not TOML", "main.py: started with python")
 
 
+def test_a_name_that_is_no_text(tmp_path: Path) -> None:
+    """It cannot be written into a manifest, so the program is another one."""
+    (tmp_path / os.fsdecode(b"\xff.py")).touch()
+    (tmp_path / "a\nb.sh").touch()
+    assert "nothing that says what to run" in init(str(tmp_path)).told[0]
+    (tmp_path / "a.py").touch()
+    assert init(str(tmp_path), force=True).told == ("a.py: started with python",)
+
+
 def test_a_folder_without_a_letter(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """What is made of it has a name all the same, and so can be rendered."""
     folder = tmp_path / "🌱 ♥"
