@@ -11,7 +11,7 @@ SCHEMES = ("https", "http", "ssh", "git", "file")
 MAX_NAME = 26
 # piot-NAME.target and piot-NAME-… would be read as PioT's own units.
 RESERVED = frozenset(
-    "deploy firstboot setup health bootguard alert status device retry due finish usb".split()
+    "deploy firstboot setup health bootguard alert status device retry due finish usb peers".split()
 )
 
 _NAME = re.compile(r"[a-z0-9](?:[a-z0-9_]|-(?!-))*(?<!-)")

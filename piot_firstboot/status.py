@@ -171,7 +171,9 @@ def _units(system: System, apps: tuple[str, ...]) -> dict[str, tuple[UnitStatus,
     mine = {}
     for app in apps:
         names = recorded(system, f"app.{app}", "unit")
-        mine[app] = [name for name in names if name.endswith((".service", ".timer"))]
+        # What has an @ is PioT's own, of which there is one for each app.
+        kinds = (".service", ".timer")
+        mine[app] = [name for name in names if name.endswith(kinds) and "@" not in name]
     every = [name for names in mine.values() for name in names]
     states: dict[str, UnitStatus] = {}
     if every and system.live:

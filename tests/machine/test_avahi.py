@@ -62,6 +62,7 @@ def test_devices_of_an_app_find_each_other(
         pi.sh(f"setpriv --reuid=piot-garden --regid=piot-garden --init-groups cat {file}") == both
     )
     assert pi.sh("piot peers") == both
+    assert "piot-garden-web" in (said := pi.sh("piot status")) and "piot-peers" not in said
     assert pi.sh("journalctl --boot --quiet --unit piot-peers@garden.service") == ""
     assert pi.sh("systemctl show -P MainPID piot-garden-web") == running
     pi.sh("systemctl restart piot-garden-web")

@@ -186,3 +186,10 @@ def test_the_manual_page_documents_the_report() -> None:
     words = {*values, *values["lines"][0], *Problem("", 1, 1, "").values()}
     words |= {*get_args(State), "noted", str(values["schema"])}
     assert {word for word in words if not re.search(rf"\b{word}\b", told)} == set()
+
+
+def test_no_app_is_called_like_a_unit_of_which_each_app_has_one() -> None:
+    """piot-deploy@garden beside piot-deploy-web would be hard to tell apart."""
+    units = (Path(__file__).parents[2] / "units").glob("piot-*@.*")
+    ours = {path.name.removeprefix("piot-").partition("@")[0] for path in units}
+    assert ours <= remote.RESERVED and "peers" in ours
