@@ -70,10 +70,19 @@ def deploy(system: System, app: str, *, bundle: str = "") -> Outcome:
             _settle(system, origin, tip)
         again = outcome.again
         if again is None and passing and not bundle:
-            # The clock may be set meanwhile: look again before long.
-            again = min(max(0.0, passing.after - time.time()), windows.LONGEST)
+            again = _rest(passing, tried=not outcome.ok)
         _look_again(system, origin, again)
         return outcome
+
+
+def _rest(failure: state.Failure, *, tried: bool) -> float | None:
+    """Return for how long a commit still waits to be tried again.
+
+    None when that is over and it was not `tried` all the same: something else keeps it back.
+    """
+    rest = failure.after - time.time()
+    # The clock may be set meanwhile: look again before long.
+    return min(max(0.0, rest), windows.LONGEST) if tried or rest > 0 else None
 
 
 def _follow(

@@ -89,6 +89,21 @@ def test_what_passes_is_tried_again_when_its_wait_is_over(
     assert timers.asked == []
 
 
+def test_what_is_kept_back_is_not_asked_for_all_the_time(
+    device: Device, timers: Timers, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as patch:
+        patch.setattr(release, "stage", lacking)
+        assert not device.deploy().ok
+    timers.take()
+    state.hold(device.system, "garden", state.Hold("", time.time()))
+    (failure,) = device.record().bad
+    state.save(device.system, replace(device.record(), bad=(replace(failure, after=1.0),)))
+    outcome = device.deploy()
+    assert outcome.ok and "on hold" in outcome.text
+    assert timers.asked == []
+
+
 def test_what_is_final_is_not(device: Device, timers: Timers) -> None:
     device.repo.commit({".piot.yaml": "piot: 1\nservises: {}\n"})
     assert not device.deploy().ok
