@@ -72,6 +72,7 @@ def test_what_systemd_is_told(bindir: Path, said: list[str]) -> None:
         "--property=BindPaths=/r/12ab.partial:/r/12ab",
         "--property=BindReadOnlyPaths=/v/1:/v/1",
         "--property=RuntimeMaxSec=60",
+        "--property=TimeoutStopSec=20",
         '--property=Environment="A=b \\"c\\" 100% \\\\ $x"',
     } < options
     masks = [word for word in argv if word.startswith("--property=UMask=")]
