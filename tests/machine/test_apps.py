@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from tests.kit import roots
+from tests.kit import aptsource, roots
 from tests.kit.deb import deb
 from tests.kit.git_repo import Repo
 from tests.kit.gitserver import GitServer
@@ -323,6 +323,38 @@ def test_new_requirements_make_a_new_environment(pi: Pi) -> None:
     pi.machine.sh("systemctl stop index")
 
 
+def test_a_rollback_brings_the_environment_back(pi: Pi) -> None:
+    """The libraries of the release before are imported again, by the process that runs."""
+    m, before = pi.machine, pi.units()
+    imported = "import greeter; print(greeter.VERSION)"
+
+    def runs_on() -> tuple[str, str]:
+        """Return the environment that the service's process runs in, and what it imports there."""
+        words = m.sh(f"tr '\\0' '\\n' </proc/{pi.units()['py'][0]}/cmdline").splitlines()
+        place = words[0].removesuffix("/bin/python")
+        return m.sh(f"readlink -f {place}"), m.sh(f"{words[0]} -c '{imported}'")
+
+    former, version = runs_on()
+    assert version == "2.0" and "/venvs/" in former
+    broken = 'import time, greeter, sys\nsys.argv = ["", "py"]\ngreeter.main()\nsys.exit(3)\n'
+    bad = pi.push({"more.txt": "greeter==3.0\n", "py/main.py": broken, **wheels("3.0")}, ok=False)
+    row = pi.status()
+    assert (row["step"], row["bad"][0]["commit"], row["bad"][0]["kind"]) == (
+        "rolled-back",
+        bad,
+        "health",
+    )
+    assert [bad, "3.0"] in pi.ran("py"), "it did run with the new one"
+    assert pi.ran("py")[-1] == [before["py"][2], "2.0"]
+    assert runs_on() == (former, "2.0")
+    assert {name: unit[2] for name, unit in pi.units().items()} == {
+        name: unit[2] for name, unit in before.items()
+    }
+    gone = dict.fromkeys(wheels("3.0"))
+    pi.push({"more.txt": "greeter==2.0\n", "py/main.py": FILES["py/main.py"], **gone})
+    assert runs_on() == (former, "2.0")
+
+
 def test_env_of_one_service_restarts_that_one(pi: Pi) -> None:
     before = pi.units()
     pi.push(
@@ -397,27 +429,9 @@ def test_a_list_of_requirements_and_a_project(pi: Pi) -> None:
     pi.push({".piot.yaml": MANIFEST, "more.txt": "greeter==2.0\n"})
 
 
-def packages(machine: Machine, *names: str) -> None:
-    """Let apt know of packages, each a program of its name, and of no other source."""
-    for name in names:
-        machine.write(f"/srv/{name}/usr/bin/{name}", f"#!/bin/sh\necho {name} runs\n", 0o755)
-        control = (
-            f"Package: {name}\nVersion: 1\nArchitecture: all\n"
-            "Maintainer: Test <test@example.org>\nDescription: a test\n"
-        )
-        machine.write(f"/srv/{name}/DEBIAN/control", control)
-        machine.sh(f"dpkg-deb --build /srv/{name} /srv/{name}.deb")
-        facts = machine.sh(f"stat -c 'Size: %s' /srv/{name}.deb; sha256sum </srv/{name}.deb")
-        size, digest = facts.splitlines()
-        entry = f"{control}Filename: ./{name}.deb\n{size}\nSHA256: {digest.split()[0]}\n\n"
-        machine.sh(f"cat >>/srv/Packages <<'END'\n{entry}\nEND")
-    machine.sh("rm -f /etc/apt/sources.list.d/*")
-    machine.write("/etc/apt/sources.list", "deb [trusted=yes] file:/srv ./\n")
-
-
 def test_debian_packages_are_there_before_the_build(pi: Pi) -> None:
     m = pi.machine
-    packages(m, "hello-a", "hello-b")
+    aptsource.offer(m, "hello-a", "hello-b")
     more = MANIFEST.replace("apt: [", "apt: [hello-a, hello-b, ")
     more = more.replace("build: ./build.sh", "build: ./build2.sh")
     build = '#!/bin/sh\nset -e\nhello-a\nhello-b\nexec ./build.sh "$@"\n'
