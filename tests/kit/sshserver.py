@@ -4,6 +4,8 @@ sshd and git are those of a Debian tree of their own, so that the host needs no 
 """
 
 import subprocess
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -28,6 +30,8 @@ PidFile none
 # What the large hosts do with a deploy key: it opens one repository, for reading.
 _ONLY = """\
 #!/bin/sh
+n=0
+while [ -e /srv/hang ] && [ $n -lt 3000 ]; do sleep 0.1; n=$((n + 1)); done
 case $SSH_ORIGINAL_COMMAND in
 "git-upload-pack '$1'") exec git upload-pack "$1" ;;
 esac
@@ -103,6 +107,17 @@ class SshServer:
         for path in (self.tree / "etc/ssh").glob("host_ed25519*"):
             path.unlink()
         make_key(self.tree / "etc/ssh/host_ed25519")
+
+    @contextmanager
+    def hanging(self) -> Iterator[Callable[[], int]]:
+        """Let clients in and keep them waiting; yields what tells how many there are."""
+        waits, accepted = self.tree / "srv/hang", "Accepted publickey for git"
+        before = self.log.read_text().count(accepted)
+        waits.touch()
+        try:
+            yield lambda: self.log.read_text().count(accepted) - before
+        finally:
+            waits.unlink()
 
     def repo(self, name: str) -> Repo:
         """Make an empty repository on this server."""

@@ -184,39 +184,55 @@ def test_another_host_key_is_refused(pi: Pi) -> None:
 
 
 def test_secrets_are_in_the_store_and_nowhere_else(pi: Pi) -> None:
-    """Neither in files, the journal, words and environment of processes, nor git's own settings."""
-    # The first line of a key is the same in all.
-    lines = pi.key.read_text().splitlines()[2:-1]
-    secret = "\n".join([TOKEN, *(line for line in lines if len(line) > 40)])
-    pi.machine.sh("rm -rf /var/tmp/* && journalctl --sync")
+    """Neither in files, the journal, words and environment of processes, nor git's own settings.
+
+    They are looked for while a poll over https and one over ssh with each of the keys are at work.
+    """
+    m, apps = pi.machine, ("token", "given", "made")
+    # What the device made, nobody but the device has seen.
+    sealed = "/var/lib/piot/secrets/key.made.cred"
+    made = m.sh(f"systemd-creds decrypt --name=key.made {sealed} -")
+    # The first lines of a key are the same in all.
+    keys = [key.splitlines()[2:-1] for key in (pi.key.read_text(), made)]
+    lines = {line for key in keys for line in key if len(line) > 40}
+    assert all(len(lines.intersection(key)) >= 3 for key in keys)
+    m.sh("rm -rf /var/tmp/* && journalctl --sync")
     pi.https.behave(hang=True, token=TOKEN)
     count = len(pi.https.requests())
-    pi.machine.sh("systemctl start --no-block piot-deploy@token")
-    pi.https.wait_request(count + 1)
-    look = (
-        # The pattern comes by standard input, so that grep does not find itself.
-        "cat >/dev/shm/wanted\n"
-        "for p in /proc/[0-9]*; do cat $p/cmdline $p/environ; done 2>/dev/null "
-        "| tr '\\0' '\\n' | grep -F -f /dev/shm/wanted\n"
-        "journalctl -o export | grep -aF -f /dev/shm/wanted\n"
-        "systemctl show '*' | grep -F -f /dev/shm/wanted\n"
-        "grep -rlaF -f /dev/shm/wanted --exclude-dir=proc --exclude-dir=sys --exclude=wanted "
-        "/ 2>/dev/null\n"
-        "rm /dev/shm/wanted\n"
-    )
-    found = pi.machine.run(look, input=secret + "\n", check=False, timeout=180)
+    with pi.ssh.hanging() as admitted:
+        for app in apps:
+            m.sh(f"systemctl start --no-block piot-deploy@{app}")
+        pi.https.wait_request(count + 1)
+        eventually(lambda: admitted() == 2, 30, "two polls over ssh")
+        look = (
+            # The pattern comes by standard input, so that grep does not find itself.
+            "cat >/dev/shm/wanted\n"
+            "for p in /proc/[0-9]*; do cat $p/cmdline $p/environ; done 2>/dev/null "
+            "| tr '\\0' '\\n' | tee /dev/shm/words | grep -F -f /dev/shm/wanted\n"
+            "journalctl -o export | grep -aF -f /dev/shm/wanted\n"
+            "systemctl show '*' | grep -F -f /dev/shm/wanted\n"
+            "grep -rlaF -f /dev/shm/wanted --exclude-dir=proc --exclude-dir=sys --exclude=wanted "
+            "/ 2>/dev/null\n"
+            "rm /dev/shm/wanted\n"
+        )
+        secret = "\n".join([TOKEN, *lines])
+        found = m.run(look, input=secret + "\n", check=False, timeout=180)
+        words = m.read("/dev/shm/words")
+        at_work = [m.sh(f"systemctl show -P ActiveState piot-deploy@{app}") for app in apps]
     pi.https.behave(token=TOKEN)
     assert found.stdout == ""
-    assert pi.machine.sh("ls /var/lib/piot/secrets").split() == [
-        "app.given.deploy_key.cred",
-        "app.token.token.cred",
-        "key.made.cred",
-    ]
-    eventually(
-        lambda: pi.machine.sh("systemctl show -P ActiveState piot-deploy@token") != "activating",
-        60,
-        "the end of the poll",
-    )
+    assert at_work == ["activating"] * 3, "all this was while they were at it"
+    assert words.count("git-upload-pack '/srv/git/") >= 2 and "GIT_SSH_COMMAND=" in words
+    store = {
+        "app.given.deploy_key.cred": "600 root",
+        "app.token.token.cred": "600 root",
+        "key.made.cred": "600 root",
+    }
+    kept = m.sh("cd /var/lib/piot/secrets; stat -c '%n %a %U' *").splitlines()
+    assert dict(line.split(" ", 1) for line in kept) == store
+    for app in apps:
+        state = f"systemctl show -P ActiveState piot-deploy@{app}"
+        eventually(lambda s=state: m.sh(s) != "activating", 60, "the end of the poll")  # type: ignore[misc]
 
 
 def test_a_key_goes_with_its_app(pi: Pi) -> None:
