@@ -11,6 +11,7 @@ import subprocess
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -26,6 +27,8 @@ from tests.kit.wait import eventually
 pytestmark = pytest.mark.machine
 
 DEPLOYS = 50
+CONF = "/boot/firmware/piot.conf"
+SAFE = "/var/lib/piot/safe.json"
 MANIFEST = """\
 piot: 1
 env: {LEVEL: "1"}
@@ -60,7 +63,7 @@ class Pi:
     def conf(self, more: str = "", apps: str = "") -> None:
         """Apply a piot.conf with the app and more lines for it."""
         text = f"[app.garden]\nrepo = {self.repo.url}\npoll = off\ntrigger = yes\n{more}{apps}"
-        self.machine.write("/boot/firmware/piot.conf", text)
+        self.machine.write(CONF, text)
         self.machine.run(["piot", "apply"], timeout=120)
         self.settled()
 
@@ -227,6 +230,21 @@ def test_what_the_journal_says_decides(pi: Pi) -> None:
     pi.repo.commit({"web.sh": loud}, "writes errors")
     assert pi.deploy() == 1, pi.log()
     assert "errors a minute, the release before 0" in pi.status()["bad"][0]["reason"]
+    # A rule of the whole app: what two services write together.
+    together = MANIFEST.replace("steady: 0s", "steady: 3s").replace(
+        "env:", "health: {journal: {reject: trouble, max: 2, per: 1h}}\nenv:"
+    )
+    trouble = "#!/bin/sh\necho trouble\nexec sleep 1000000\n"
+    files = {".piot.yaml": together, "web.sh": trouble, "feed.sh": trouble}
+    two = pi.repo.commit(files, "one each")
+    assert pi.deploy() == 0, pi.log()
+    assert pi.status()["commit"] == two
+    pi.repo.commit({"web.sh": f"#!/bin/sh\necho trouble\n{trouble}", "feed.sh": trouble + "#"}, "3")
+    assert pi.deploy() == 1, pi.log()
+    failure = pi.status()["bad"][0]
+    assert failure["deterministic"] and failure["kind"] == "health", failure
+    assert failure["reason"].endswith(": 3 journal lines match 'trouble': trouble"), failure
+    assert pi.status()["commit"] == two
     gate = MANIFEST.replace("env:", "update: {gate: [feed]}\nenv:")
     dead = pi.repo.commit({".piot.yaml": gate, "web.sh": "#!/bin/sh\nsleep 2; exit 1\n"}, "ungated")
     assert pi.deploy() == 0, pi.log()
@@ -238,8 +256,9 @@ def test_what_the_journal_says_decides(pi: Pi) -> None:
 
 def test_a_release_that_cuts_the_way_to_its_server_goes(pi: Pi) -> None:
     good = pi.good()
+    # systemd signals whatever joins the cgroup while it does so: ip must not hear of it.
     cut = (
-        "#!/bin/sh\ntrap 'ip route del blackhole 10.77.0.1; exit 0' TERM\n"
+        "#!/bin/sh\ntrap 'trap \"\" TERM; ip route del blackhole 10.77.0.1; exit 0' TERM\n"
         "ip route add blackhole 10.77.0.1\nwhile :; do sleep 0.2; done\n"
     )
     manifest = MANIFEST.replace("  web: {", "  web: {root: true, ")
@@ -265,8 +284,7 @@ def test_apps_do_not_wait_for_each_other(pi: Pi) -> None:
         try:
             assert silent.stdout and silent.stdout.readline()
             shed = "[app.shed]\nrepo = http://git.test:8099/shed.git\npoll = off\n"
-            text = m.read("/boot/firmware/piot.conf") + shed
-            m.write("/boot/firmware/piot.conf", text)
+            m.write(CONF, m.read(CONF) + shed)
             m.run(["piot", "apply"], timeout=120)
             state = "systemctl show -P ActiveState piot-deploy@shed"
             m.sh("systemctl start --no-block piot-deploy@shed")
@@ -281,6 +299,47 @@ def test_apps_do_not_wait_for_each_other(pi: Pi) -> None:
     m.sh("systemctl stop piot-deploy@shed")
     pi.conf()
     assert pi.show("web", "ActiveState") == "active"
+
+
+LAMP: dict[str, str | bytes | None] = {
+    ".piot.yaml": "piot: 1\nservices: {lamp: {run: ./lamp.sh, health: {steady: 0s}}}\n",
+    "lamp.sh": "#!/bin/sh\nexec sleep 1000000\n",
+}
+
+
+def test_a_bundle_beside_piot_conf_needs_no_network(pi: Pi, tmp_path: Path) -> None:
+    m, repo, good = pi.machine, Repo(tmp_path, "shed"), pi.status()["commit"]
+    lamp = "systemctl show -P Environment piot-shed-lamp.service"
+
+    def bundle(files: dict[str, str | bytes | None]) -> str:
+        """Put a bundle with one more commit where the card is written."""
+        commit = repo.commit(files)
+        repo.git("bundle", "create", "-q", str(tmp_path / "shed.bundle"), repo.branch)
+        m.copy_in(tmp_path / "shed.bundle", "/boot/firmware/shed.bundle")
+        return commit
+
+    pi.network.cut()
+    try:
+        first = bundle(LAMP)
+        pi.conf(apps="[app.shed]\nrepo = shed.bundle\npoll = off\n")
+        eventually(lambda: pi.status("shed")["commit"] == first, 60, "the first deploy", 0.2)
+        assert f"PIOT_COMMIT={first}" in m.sh(lamp).split()
+        second = bundle({"lamp.sh": "#!/bin/sh\nexec sleep 2000000\n"})
+        assert pi.deploy("shed") == 0, pi.log("shed")
+        assert f"PIOT_COMMIT={second}" in m.sh(lamp).split()
+        bad = bundle({"lamp.sh": "#!/bin/sh\nexit 3\n"})
+        assert pi.deploy("shed") == 1
+        failure = pi.status("shed")["bad"][0]
+        assert (failure["commit"], failure["deterministic"]) == (bad, True)
+        assert pi.status("shed")["commit"] == second
+        assert m.sh("systemctl is-active piot-shed-lamp.service") == "active"
+        assert pi.deploy() == 75, "the other app cannot be asked for"
+        assert (pi.status()["commit"], pi.show("web", "ActiveState")) == (good, "active")
+    finally:
+        pi.network.restore()
+    pi.conf()
+    assert not m.exists("/var/lib/piot/apps/shed")
+    assert pi.deploy() == 0, pi.log()
 
 
 def test_a_file_triggers_and_quiet_hours_and_a_hold_keep_waiting(pi: Pi) -> None:
@@ -350,6 +409,7 @@ def test_three_more_lead_into_safe_mode(pi: Pi) -> None:
     assert m.sh("systemctl is-active piot-garden-tick.timer || true") == "inactive"
     assert "SAFE MODE" in m.sh("piot status")
     assert "SAFE MODE" in m.read("/run/motd.d/piot")
+    m.sh(f"cp {SAFE} /root/")
     assert m.sh("systemctl is-active ssh.service") == "active"
     assert pi.deploy() == 0, "PioT is on"
     assert pi.show("web", "ActiveState") == "inactive", "and leaves the apps off"
@@ -357,8 +417,46 @@ def test_three_more_lead_into_safe_mode(pi: Pi) -> None:
     assert pi.show("web", "ActiveState") == "inactive"
     commit = pi.repo.commit({"web.txt": "new"}, "new")
     assert pi.deploy() == 0, pi.log()
-    assert (pi.status()["commit"], pi.show("web", "ActiveState")) == (commit, "active")
+    assert pi.status()["commit"] == commit
+    out_of_safe_mode(pi)
+
+
+def out_of_safe_mode(pi: Pi) -> None:
+    """Check that the app is up again, all of it, and that nothing tells of safe mode."""
+    m = pi.machine
+    eventually(lambda: pi.show("web", "ActiveState") == "active", 60, "the app", 0.2)
+    pi.settled()
+    units = "piot-garden-web piot-garden-feed piot-garden-tick.timer piot-garden.target"
+    assert m.sh(f"systemctl is-active {units}").split() == ["active"] * 4
     assert "SAFE MODE" not in m.sh("piot status")
+    assert m.sh(f"ls {SAFE} /run/motd.d/piot /run/issue.d/piot.issue 2>/dev/null || true") == ""
+
+
+def test_safe_mode_ends_by_retry_and_by_an_edit_of_piot_conf(pi: Pi) -> None:
+    m = pi.machine
+
+    def enter() -> None:
+        """Boot into the safe mode that the machine was in before."""
+        m.sh(f"cp /root/safe.json {SAFE}")
+        m.reboot()
+        assert "SAFE MODE" in m.sh("piot status")
+        assert pi.show("web", "ActiveState") == pi.show("feed", "ActiveState") == "inactive"
+
+    enter()
+    m.run(["piot", "retry", "garden"], timeout=120)
+    out_of_safe_mode(pi)
+    enter()
+    pi.conf("# the roof is closed\n")
+    out_of_safe_mode(pi)
+    enter()
+    m.write(CONF, m.read(CONF).replace("closed", "open"))
+    assert pi.show("web", "ActiveState") == "inactive", "an edit counts once it is read"
+    m.reboot()
+    out_of_safe_mode(pi)
+    assert "piot.conf was edited: safe mode ends" in m.sh("journalctl -b -o cat -u piot-bootguard")
+    m.reboot()
+    out_of_safe_mode(pi)
+    pi.conf()
 
 
 def test_a_proven_release_costs_a_boot_nothing(pi: Pi) -> None:
