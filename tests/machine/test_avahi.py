@@ -69,6 +69,13 @@ def test_devices_of_an_app_find_each_other(
     assert both in environment(pi)
     assert not pi.sh("systemctl list-units --failed --no-legend --plain")
 
+    # An app that leaves takes along what looks for others, and runs on.
+    running = pi.sh("systemctl show -P MainPID piot-garden-web")
+    pi.sh("piot eject --yes")
+    assert not pi.sh("find /etc/systemd -name '*peers*'; systemctl list-timers -q 'piot-peers*'")
+    assert pi.sh("systemctl show -P MainPID piot-garden-web") == running
+    assert pi.sh("systemctl show -P NeedDaemonReload 'piot-garden*' | sort -u | xargs") == "no"
+
 
 def environment(pi: Machine) -> list[str]:
     """Return the variables of the app's running process."""
