@@ -5,15 +5,13 @@ answer is no, the verb ends here. Whatever is unusual (no stamp, an error, a cha
 the verb itself, so a mistake here costs time, never a deploy.
 
 Only what is built into the interpreter is imported: under 1 million instructions, where
-subprocess, json or argparse cost 20 to 30 each. tests/unit/test_idle.py holds the line.
+subprocess, json or argparse cost 20 to 30 each, `os` 5. tests/unit/test_idle.py holds the line.
 """
 
-import os
-import select
+import posix
 import time
-import zlib
 
-from piot_firstboot import __version__, git, lsrefs
+from piot_firstboot import __version__, git, lsrefs, spawn
 
 BOOT_STAMP = "/var/lib/piot/boot.stamp"
 REPORT = "/var/lib/piot/report.json"
@@ -27,7 +25,6 @@ SSH = "/etc/ssh"  # where the SSH server has its host keys
 _FOLDERS = ("/boot/firmware", "/boot", "/etc/piot")
 _MOST = 1 << 20  # bytes; a film that was called piot.conf must not fill the memory
 _PATIENCE = 60  # seconds for the remote's answer
-_PATH = "/usr/local/bin:/usr/bin:/bin"
 
 
 def answers(argv: list[str]) -> bool:
@@ -59,7 +56,7 @@ def conf_path(root: str) -> str:
     """
     for folder in _FOLDERS:
         try:
-            name = pick_name(os.listdir(root + folder))
+            name = pick_name(posix.listdir(root + folder))
         except OSError:
             continue
         if name:
@@ -69,6 +66,8 @@ def conf_path(root: str) -> str:
 
 def boot_stamp(path: str, data: bytes) -> bytes:
     """Return what the stamp holds after this content was applied by this version of PioT."""
+    import zlib  # which a poll does not need
+
     return f"{__version__}\n{path}\n{len(data)} {zlib.crc32(data)}\n".encode()
 
 
@@ -85,7 +84,7 @@ def unchanged(root: str) -> bool:
 def hollow(root: str) -> list[str]:
     """List the SSH server's keys that hold nothing but NUL; none where there is no piot.conf."""
     try:
-        names = os.listdir(root + SSH) if conf_path(root) else []
+        names = posix.listdir(root + SSH) if conf_path(root) else []
     except OSError:
         return []
     keys = [f"{SSH}/{n}" for n in names if n.startswith("ssh_host_") and n.endswith("_key")]
@@ -134,7 +133,7 @@ def dates(root: str) -> list[tuple[str, float]]:
 def modified(path: str) -> float:
     """Return when a file was last written; 0 when there is none."""
     try:
-        return os.stat(path).st_mtime
+        return posix.stat(path).st_mtime
     except OSError:
         return 0.0
 
@@ -209,7 +208,7 @@ def unmoved(root: str, app: str) -> bool:
         tips = _tips(url, ref, way[0], environment)
     finally:
         for fd in held:
-            os.close(fd)
+            posix.close(fd)
     if tips is None:
         return False
     if tips.get(f"{ref}^{{}}", tips.get(ref)) != commit:
@@ -222,13 +221,11 @@ def _tips(
 ) -> dict[str, str] | None:
     """Ask the remote for the ref and PioT's tags; None when it does not answer."""
     if url.startswith("http"):
-        environment = {"PATH": os.environ.get("PATH", _PATH), **environment}
-        prefixes = git.prefixes(ref)
-        tips = lsrefs.ask(options, environment, url, prefixes, _PATIENCE)
+        tips = lsrefs.ask(options, environment, url, git.prefixes(ref), _PATIENCE)
         if not isinstance(tips, str):
             return tips
     asked = ("ls-remote", *git.wanted(ref), "--", url, *git.patterns(ref))
-    out = _output(("git", *options, *asked), environment)
+    out = spawn.output(("git", *options, *asked), environment, _PATIENCE)
     if out is None:
         return None
     rows = out.decode("utf-8", "replace").split("\n")
@@ -240,26 +237,26 @@ def _secret(path: str) -> bytes | None:
     if not path.endswith(".cred"):
         return _read(path)
     name = path.rpartition("/")[2].removesuffix(".cred")
-    return _output(("systemd-creds", "decrypt", f"--name={name}", path, "-"), {})
+    return spawn.output(("systemd-creds", "decrypt", f"--name={name}", path, "-"), {}, _PATIENCE)
 
 
 def _held(data: bytes) -> int:
     """Put bytes where only memory is."""
-    fd = os.memfd_create("piot")
-    os.fchmod(fd, 0o600)  # ssh refuses a key that others could read
-    os.write(fd, data)
+    fd = posix.memfd_create("piot")
+    posix.fchmod(fd, 0o600)  # ssh refuses a key that others could read
+    posix.write(fd, data)
     return fd
 
 
 def _place(fd: int) -> str:
     """Return the path by which git and ssh find an open file of this process."""
-    return f"/proc/{os.getpid()}/fd/{fd}"
+    return f"/proc/{posix.getpid()}/fd/{fd}"
 
 
 def answered(app: str) -> None:
     """Take away the file that triggered this run, so that one put there from now on counts."""
-    if os.path.lexists(f"{TRIGGERS}/{app}"):
-        os.unlink(f"{TRIGGERS}/{app}")
+    if _there(f"{TRIGGERS}/{app}"):
+        posix.unlink(f"{TRIGGERS}/{app}")
 
 
 # -- the way out --------------------------------------------------------------------------------
@@ -269,7 +266,7 @@ def needless(root: str) -> bool:
     """Tell whether the fallback has nothing to do: there is a way out, or time left to find one."""
     due = fallback_due(root)
     if routed(root):
-        return due is None and not os.path.lexists(root + CAPTIVE)
+        return due is None and not _there(root + CAPTIVE)
     return due is not None and time.clock_gettime(time.CLOCK_BOOTTIME) < due
 
 
@@ -301,49 +298,27 @@ def _usable(flags: bytes) -> bool:
     return int(flags, 16) & 0x201 == 1
 
 
-def _output(argv: tuple[str, ...], more: dict[str, str]) -> bytes | None:
-    """Run a program and return what it prints; None when it fails or takes too long."""
-    reader, writer = os.pipe()
-    actions = [
-        (os.POSIX_SPAWN_DUP2, writer, 1),
-        (os.POSIX_SPAWN_OPEN, 2, "/dev/null", os.O_WRONLY, 0),
-        (os.POSIX_SPAWN_OPEN, 0, "/dev/null", os.O_RDONLY, 0),
-    ]
-    environment = {"PATH": os.environ.get("PATH", _PATH), **more}
+def _there(path: str) -> bool:
+    """Tell whether there is something at a path, be it a link that leads nowhere."""
     try:
-        child = os.posix_spawnp(argv[0], argv, environment, file_actions=actions)
+        posix.lstat(path)
     except OSError:
-        os.close(reader)
-        os.close(writer)
-        return None
-    os.close(writer)
-    waiting = select.poll()
-    waiting.register(reader, select.POLLIN)
-    text = b""
-    while waiting.poll(_PATIENCE * 1000):
-        data = os.read(reader, 65536)
-        if not data:
-            break
-        text += data
-    else:
-        os.kill(child, 9)
-    os.close(reader)
-    _, status = os.waitpid(child, 0)
-    return text if status == 0 else None
+        return False
+    return True
 
 
 def _read(path: str) -> bytes | None:
     """Return a file's bytes, at most the first MiB; None where there is none to be read."""
     try:
-        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        fd = posix.open(path, posix.O_RDONLY | posix.O_CLOEXEC)
     except OSError:
         return None
     data = b""
     try:
-        while len(data) < _MOST and (piece := os.read(fd, 1 << 16)):
+        while len(data) < _MOST and (piece := posix.read(fd, 1 << 16)):
             data += piece
     except OSError:
         return None
     finally:
-        os.close(fd)
+        posix.close(fd)
     return data

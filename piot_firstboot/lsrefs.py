@@ -7,9 +7,11 @@ here is only what it is told. One process less than `ls-remote`, too. Part of th
 nothing costly is imported.
 """
 
-import os
+import posix
 import select
 import time
+
+from piot_firstboot import spawn
 
 OTHERWISE = "otherwise"  # the server speaks an older version: ask it in another way
 _FLUSH, _DELIMITER = b"0000", b"0001"
@@ -33,43 +35,36 @@ def ask(
     until = time.monotonic() + patience
     refs: dict[str, str] | str | None = None
     try:
-        os.write(write, b"stateless-connect git-upload-pack\n")
+        posix.write(write, b"stateless-connect git-upload-pack\n")
         line, rest = _line(read, until)
         if line == b"fallback":
             refs = OTHERWISE
         elif line == b"":
             able, rest = _lines(read, rest, until)  # what the server can do
-            os.write(write, _request(prefixes, _NAMED in able))
+            posix.write(write, _request(prefixes, _NAMED in able))
             rows, _ = _lines(read, rest, until)
             refs = _refs(rows)
     except (OSError, ValueError):
         pass
     finally:
-        os.close(write)
-        os.close(read)
+        posix.close(write)
+        posix.close(read)
         if refs is None:
-            os.kill(child, 15)  # git then ends its own children too
-        os.waitpid(child, 0)
+            posix.kill(child, 15)  # git then ends its own children too
+        posix.waitpid(child, 0)
     return refs
 
 
 def _start(argv: tuple[str, ...], environment: dict[str, str]) -> tuple[int, int, int]:
     """Start the helper; return its id, and the ends of the pipes to it and from it."""
-    theirs_in, write = os.pipe()
-    read, theirs_out = os.pipe()
-    actions = [
-        (os.POSIX_SPAWN_DUP2, theirs_in, 0),
-        (os.POSIX_SPAWN_DUP2, theirs_out, 1),
-        (os.POSIX_SPAWN_OPEN, 2, "/dev/null", os.O_WRONLY, 0),
-    ]
-    try:
-        child = os.posix_spawnp(argv[0], argv, environment, file_actions=actions)
-    except OSError:
-        child = 0
-        os.close(write)
-        os.close(read)
-    os.close(theirs_in)
-    os.close(theirs_out)
+    theirs_in, write = posix.pipe()
+    read, theirs_out = posix.pipe()
+    child = spawn.start(argv, environment, theirs_in, theirs_out)
+    if not child:
+        posix.close(write)
+        posix.close(read)
+    posix.close(theirs_in)
+    posix.close(theirs_out)
     return child, write, read
 
 
@@ -78,7 +73,7 @@ def _more(read: int, until: float) -> bytes:
     waiting = select.poll()
     waiting.register(read, select.POLLIN)
     left = until - time.monotonic()
-    data = os.read(read, 65536) if left > 0 and waiting.poll(left * 1000) else b""
+    data = posix.read(read, 65536) if left > 0 and waiting.poll(left * 1000) else b""
     if not data:
         raise ValueError
     return data

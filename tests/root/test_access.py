@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import posix
 import stat
 import subprocess
 from collections.abc import Callable
@@ -80,7 +81,9 @@ def device(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Device:
 def server(tmp_path: Path, device: Device, monkeypatch: pytest.MonkeyPatch) -> Server:
     """Put the ssh in the way, and let the device's app come from its server."""
     made = Server(tmp_path / "server", device)
-    monkeypatch.setenv("PATH", f"{made.folder / 'bin'}:/usr/bin:/bin")
+    path = f"{made.folder / 'bin'}:/usr/bin:/bin"
+    monkeypatch.setenv("PATH", path)
+    monkeypatch.setitem(posix.environ, b"PATH", path.encode())  # as `idle` reads it
     device.ask(repo=made.url)
     return made
 

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from piot_firstboot import idle
 
 HEAVY = (
-    *("yaml", "requests", "urllib", "systemd", "sdnotify", "argparse", "importlib.metadata"),
+    *("os", "yaml", "requests", "urllib", "systemd", "sdnotify", "argparse", "importlib.metadata"),
     *("subprocess", "json", "re", "dataclasses", "pathlib", "contextlib", "typing", "functools"),
 )
 
