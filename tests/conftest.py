@@ -101,10 +101,8 @@ def git_server() -> Iterator[Callable[..., GitServer]]:
     """Return a maker of git servers on a machine's network."""
     with ExitStack() as stack:
 
-        def make(machine: Machine, **options: bool) -> GitServer:
-            return stack.enter_context(
-                GitServer(machine.folder / "git", machine.network, **options)
-            )
+        def make(machine: Machine, *, tls: bool = False) -> GitServer:
+            return stack.enter_context(GitServer(machine.folder / "git", machine.network, tls=tls))
 
         yield make
 

@@ -54,7 +54,7 @@ class GitHandler(BaseHTTPRequestHandler):
         elif control["html"]:
             self.send(200, {"Content-Type": "text/html"}, b"<html>Please log in</html>\n")
         elif "/info/lfs/" in self.path:
-            self.large_file(body)
+            self.large_file(body, control["store"])
         elif control["dumb"]:
             self.plain_file()
         else:
@@ -96,7 +96,7 @@ class GitHandler(BaseHTTPRequestHandler):
         """Send the client to the same path elsewhere."""
         self.send(302, {"Location": f"{to}{self.path}"}, b"")
 
-    def large_file(self, body: bytes) -> None:
+    def large_file(self, body: bytes, store: str) -> None:
         """Be the LFS server: objects lie in the folder lfs, named by their hash."""
         name = self.path.rpartition("/")[2]
         folder = self.folder / "lfs"
@@ -104,12 +104,17 @@ class GitHandler(BaseHTTPRequestHandler):
             self.send(200, {}, (folder / name).read_bytes())
             return
         scheme = "https" if isinstance(self.connection, ssl.SSLSocket) else "http"
-        base = f"{scheme}://{self.headers['Host']}{self.path.rpartition('/')[0]}"
+        server = store or f"{scheme}://{self.headers['Host']}"
+        base = f"{server}{self.path.rpartition('/')[0]}"
+        # Who came by ssh knows no password: the header that was brought holds for the file, too.
+        brought = self.headers.get("Authorization", "")
+        bearer = brought.startswith("Bearer ") and not store
+        given = {"header": {"Authorization": brought}} if bearer else {}
         rows = []
         for asked in json.loads(body)["objects"]:
             row = {"oid": asked["oid"], "size": asked["size"]}
             if (folder / asked["oid"]).exists():
-                row["actions"] = {"download": {"href": f"{base}/{asked['oid']}"}}
+                row["actions"] = {"download": {"href": f"{base}/{asked['oid']}", **given}}
             else:
                 row["error"] = {"code": 404, "message": "Object does not exist on the server"}
             rows.append(row)

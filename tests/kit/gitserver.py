@@ -19,25 +19,35 @@ CALM = {
     **{"redirect": "", "html": False, "cut": 0, "rate": 0},
     "old": False,  # speak the first version of git's protocol only
     "dumb": False,  # hand out files, and run no git
+    "store": "",  # the address of another server, where the large files are
 }
 
 
 class GitServer:
     """git http-backend behind HTTP or HTTPS; without a network it listens on loopback."""
 
-    def __init__(self, folder: Path, network: Network | None = None, *, tls: bool = False) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        network: Network | None = None,
+        *,
+        tls: bool = False,
+        host: str = "git.test",
+        port: int = 0,
+    ) -> None:
         self.folder = folder
         self.network = network
         self.tls = tls
+        self._host = f"{host}:{port}" if port else host
         self.ca = folder / "ca.crt"
         self._process: subprocess.Popen[str] | None = None
-        self._port = 0 if network is None else (443 if tls else 80)
+        self._port = port or (0 if network is None else (443 if tls else 80))
         (folder / "repositories").mkdir(parents=True)
         # The repositories may belong to another user than the one who serves them.
         (folder / "gitconfig").write_text("[safe]\n\tdirectory = *\n")
         self.behave()
         if tls:
-            make_certificates(folder)
+            make_certificates(folder, host)
         self.start()
 
     def start(self) -> None:
@@ -83,7 +93,7 @@ class GitServer:
     def url(self, name: str) -> str:
         """Return the address of the repository `name` as the machine sees it."""
         scheme = "https" if self.tls else "http"
-        host = "git.test" if self.network else f"127.0.0.1:{self._port}"
+        host = self._host if self.network else f"127.0.0.1:{self._port}"
         return f"{scheme}://{host}/{name}.git"
 
     def repo(self, name: str, branch: str = "main", names: str = "sha1") -> Repo:

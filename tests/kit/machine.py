@@ -228,9 +228,9 @@ class Machine:
         self.run(["rm", "--", target])
         return done
 
-    def trust(self, ca: Path) -> None:
+    def trust(self, ca: Path, name: str = "test") -> None:
         """Install a certificate authority into the machine's trust store."""
-        self.copy_in(ca, "/usr/local/share/ca-certificates/piot-test.crt")
+        self.copy_in(ca, f"/usr/local/share/ca-certificates/piot-{name}.crt")
         self.run(["update-ca-certificates"])
 
     # -- afterwards ----------------------------------------------------------------------------

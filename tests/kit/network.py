@@ -11,7 +11,7 @@ from tests.kit.wait import eventually
 SERVER = "10.77.0.1"
 MACHINE = "10.77.0.2"
 # The names by which the machine knows the server; there is no DNS, so nothing else resolves.
-NAMES = ("git.test", "http.test")
+NAMES = ("git.test", "http.test", "other.test")
 
 
 class Network:

@@ -1,8 +1,10 @@
-"""A git server behind sshd on the server's side of a network, with keys that open one repository.
+"""A git server behind sshd on the server's side of a network, with keys that open a repository.
 
-sshd and git are those of a Debian tree of their own, so that the host needs no SSH server.
+sshd and git are those of a Debian tree of their own, so that the host needs no SSH server. Large
+files lie on an http server, and `lfs` is what git-lfs is told of that: Git LFS, Server Discovery.
 """
 
+import json
 import subprocess
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -27,14 +29,19 @@ AcceptEnv GIT_PROTOCOL
 LogLevel VERBOSE
 PidFile none
 """
-# What the large hosts do with a deploy key: it opens one repository, for reading.
+# What the large hosts do with a deploy key: it opens the repositories that it was added to, for
+# reading, and tells git-lfs by which address and header it finds their large files.
 _ONLY = """\
 #!/bin/sh
 n=0
 while [ -e /srv/hang ] && [ $n -lt 3000 ]; do sleep 0.1; n=$((n + 1)); done
-case $SSH_ORIGINAL_COMMAND in
-"git-upload-pack '$1'") exec git upload-pack "$1" ;;
-esac
+for repo in "$@"; do
+    case $SSH_ORIGINAL_COMMAND in
+    "git-upload-pack '$repo'") exec git upload-pack "$repo" ;;
+    "git-lfs-authenticate $repo download" | "git-lfs-authenticate '$repo' download")
+        exec cat "$repo/lfs.json" ;;
+    esac
+done
 echo "this key does not open $SSH_ORIGINAL_COMMAND" >&2
 exit 1
 """
@@ -123,10 +130,16 @@ class SshServer:
         """Make an empty repository on this server."""
         return Repo(self.repositories, name, f"ssh://git@git.test/srv/git/{name}.git")
 
-    def admit(self, repo: str, key: str) -> None:
-        """Let a public key read one repository, and nothing else."""
-        self._keys[key] = f'restrict,command="only /srv/git/{repo}.git" {key}\n'
+    def admit(self, repo: str, key: str, *more: str) -> None:
+        """Let a public key read one repository, or `more`, and nothing else."""
+        paths = " ".join(f"/srv/git/{name}.git" for name in (repo, *more))
+        self._keys[key] = f'restrict,command="only {paths}" {key}\n'
         self._write_keys()
+
+    def lfs(self, repo: str, url: str, token: str) -> None:
+        """Let git-lfs find a repository's large files by http, with a token of its own."""
+        found = {"href": f"{url}/info/lfs", "header": {"Authorization": f"Bearer {token}"}}
+        (self.repositories / f"{repo}.git/lfs.json").write_text(json.dumps(found))
 
     def dismiss(self, key: str) -> None:
         """Take a key's right away."""
