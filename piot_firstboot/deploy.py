@@ -32,11 +32,14 @@ _TRIES = "/run/piot/tries"  # how often in a row nothing could be asked or recor
 _TRANSIENT = "/run/systemd/transient"  # where systemd-run(1) has its units
 _PATIENCE = (1, 2, 4, 8, 15, 30)  # seconds between the first questions after a boot
 _JUST_BOOTED = 600.0  # seconds
+_LONGEST_RUN = 1200.0  # seconds that a unit waits for another run; its own time must outlast that
 _MOST_ROUNDS = 3  # commits that one run deploys, the later ones pushed meanwhile
 
 
 class Busy(ApplyError):
     """Another run of the app's deploy is at work."""
+
+    later = True
 
 
 def deploy(system: System, app: str, *, bundle: str = "") -> Outcome:
@@ -50,7 +53,7 @@ def deploy(system: System, app: str, *, bundle: str = "") -> Outcome:
     if bundle:
         origin = replace(origin, repo=system.path(bundle))
     clock.redate(system)
-    with _locked(system, app):
+    with _locked(system, app, patient=True):
         try:
             record = state.load(system, app)
             if not guard.safe(system):
@@ -319,15 +322,25 @@ def _uptime(system: System) -> float:
 
 
 @contextmanager
-def _locked(system: System, app: str) -> Iterator[None]:
-    """Hold the app's lock; raises Busy when another run has it."""
-    with system.lock(state.lock(app), wait=False) as held:
-        if not held:
+def _locked(system: System, app: str, *, patient: bool = False) -> Iterator[None]:
+    """Hold the app's lock; raises Busy when another run has it.
+
+    A `patient` unit waits for the other one's end: a poll that falls into the deploy of a stick,
+    or a stick that is plugged in during a poll, would else be lost.
+    """
+    until = time.monotonic() + (_LONGEST_RUN if patient and notify.in_unit() else 0)
+    while True:
+        with system.lock(state.lock(app), wait=False) as held:
+            if held:
+                # Until this run has ended well, the idle poll must not answer in its place.
+                system.remove(f"{idle.POLL_STAMP}/{app}")
+                yield
+                return
+        if time.monotonic() >= until:
             hint = f"watch it: systemctl status piot-deploy@{app}"
             raise Busy(f"another deploy of {app} is at work", hint)
-        # Until this run has ended well, the idle poll must not answer in its place.
-        system.remove(f"{idle.POLL_STAMP}/{app}")
-        yield
+        notify.progress(f"waiting for the end of another deploy of {app}")
+        time.sleep(1)
 
 
 def _waiting(app: str, failure: state.Failure) -> str:

@@ -141,7 +141,9 @@ def test_what_a_clock_dated_that_was_ahead_is_dated_anew(tmp_path: Path) -> None
     clock.redate(pi)
     assert idle.behind(pi.root), "it was not looked at in this boot yet: the files are believed"
     clock.raise_to_floor(pi)  # sets nothing here, so that the clock is as if set back by somebody
-    clock.redate(pi)
+    assert len(pi.set_to) == 1
+    assert clock.raise_to_floor(pi) == 0, "`piot apply` must not take it there again"
+    assert len(pi.set_to) == 1
     assert not idle.behind(pi.root)
     assert idle.clock_floor(pi.root) == pytest.approx(time.time(), abs=5)
     assert [pi.read(path) for path in others] == [b"as it was\n"] * 3
