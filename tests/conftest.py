@@ -154,7 +154,9 @@ def _folder(item: pytest.Item) -> str:
 
 
 def _wanted(config: pytest.Config, item: pytest.Item) -> bool:
-    """Tell whether --quick and --release leave a test in."""
+    """Tell whether --quick, --long and --release leave a test in."""
+    if item.get_closest_marker("long") and not config.getoption("--long"):
+        return False
     if config.getoption("--quick") and any(map(item.get_closest_marker, SLOW)):
         return False
     wanted = config.getoption("--release") or roots.RELEASES
