@@ -87,8 +87,9 @@ def test_stopped_at_a_system_call_it_converges(
     pytestconfig: pytest.Config,
     tell: Callable[[str], None],
 ) -> None:
-    root, commits = tree(memory, CASES["good"][0])
-    judge = judged(commits, good=True)
+    files, good = CASES["good"]
+    root, commits = tree(memory, files)
+    judge = judged(commits, good, files)
     log = memory / "log"
     bindir = None if who == "piot" else memory / "bin"
 
