@@ -18,8 +18,8 @@ def add_limits(file: UnitFile, unit: Service | Job, release: Release) -> None:
     """Add the limits of a unit."""
     if unit.memory is not None:
         if "memory" in release.controllers:
-            # Reclaimed and slowed down a little before it is killed.
-            file.add("Service", "MemoryHigh", unit.memory - unit.memory // 10)
+            # No MemoryHigh= below it: without swap a leak is then slowed down for minutes, in which
+            # the service neither answers nor is restarted, and a bad release looks healthy.
             file.add("Service", "MemoryMax", unit.memory)
         else:
             file.add("Service", "LimitDATA", unit.memory * _SLACK)

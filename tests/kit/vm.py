@@ -42,8 +42,12 @@ _SECTOR = 512
 # Runs in the guest: takes a line with a command, gives a line with what it printed.
 _AGENT = """\
 import json, subprocess
+def tell(what):
+    data = json.dumps(what).encode() + b"\\n"
+    while data:  # the port takes 32 KiB at a time
+        data = data[port.write(data):]
 with open("/dev/virtio-ports/agent", "r+b", buffering=0) as port:
-    port.write(b'{"up": true}\\n')
+    tell({"up": True})
     for line in iter(lambda: port.readline(), b""):
         ask = json.loads(line)
         ask["input"] = ask["input"].encode()
@@ -52,8 +56,7 @@ with open("/dev/virtio-ports/agent", "r+b", buffering=0) as port:
             code, out = done.returncode, done.stdout
         except subprocess.TimeoutExpired as error:
             code, out = 124, error.stdout or b""
-        told = {"code": code, "out": out.decode("utf-8", "replace")}
-        port.write(json.dumps(told).encode() + b"\\n")
+        tell({"code": code, "out": out.decode("utf-8", "replace")})
 """
 _AGENT_UNIT = """\
 [Unit]
