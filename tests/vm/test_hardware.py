@@ -17,6 +17,7 @@ from typing import Any
 import pytest
 
 from tests.kit import deb, vm
+from tests.kit.faultbed import WEB
 from tests.kit.git_repo import Repo
 from tests.kit.gitserver import GitServer
 from tests.kit.usbstick import UsbStick
@@ -49,18 +50,6 @@ jobs:
 SLOW = MANIFEST.replace(
     "services:\n", "services:\n  slow: {run: sleep infinity, health: {steady: 20s}}\n"
 )
-WEB = """\
-from http.server import BaseHTTPRequestHandler, HTTPServer
-class Page(BaseHTTPRequestHandler):
-    def do_GET(self):
-        self.send_response(200)
-        self.send_header("Content-Length", "2")
-        self.end_headers()
-        self.wfile.write(b"up")
-    def log_message(self, *args):
-        pass
-HTTPServer(("", 8080), Page).serve_forever()
-"""
 MARK = '#!/bin/sh\necho "$1" >>"$STATE_DIRECTORY/marks"\n'
 # Asks twice a second and writes down each miss, and that it is there.
 WATCH = """\
