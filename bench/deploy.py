@@ -17,6 +17,7 @@ from tests.kit.deb import deb
 from tests.kit.gitserver import GitServer
 from tests.kit.machine import Machine
 from tests.kit.network import Network
+from tests.kit.sshserver import SshServer
 from tests.kit.strace import changes
 
 RUNS = 7
@@ -95,10 +96,11 @@ def main() -> int:
         with (
             GitServer(folder / "http", network) as plain,
             GitServer(folder / "https", network, tls=True) as tls,
+            SshServer(args.release, network) as ssh,
             Machine(root, network) as machine,
         ):
             machine.install(deb())
-            idle.prepare(machine, plain, tls)
+            idle.prepare(machine, plain, tls, ssh)
             polls(machine, tls.url("secure"), peers=not args.no_ansible)
             switches(machine)
     return 0
