@@ -30,7 +30,7 @@ KEYS: tuple[Key, ...] = (
         "The port it listens on, told to the network by DNS-SD; below 1024 it may do so without "
         "being root", "8080"),
     Key(_SERVICE, "health", types.block("health", "keys"), None,
-        "How to tell that it works, after a deploy and ever after", "{tcp: 8080}"),
+        "How to tell that it works; a deploy without that is taken back", "{tcp: 8080}"),
     Key(_JOB, "every", types.span(1, 366 * _DAY), None, "The time between two runs", "5min"),
     Key(_JOB, "at", types.at(schedule.calendar, "a time, or a list"), (),
         "When it runs: a time of day or week as systemd spells it, or the five fields of cron",
