@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 
 import pytest
 
@@ -164,7 +165,7 @@ def test_drafts_build_and_run(
     for name, draft in apps.items():
         pi.run(["systemctl", "start", f"piot-deploy@{name}"], timeout=600)
         assert "state  committed" in pi.sh(f"piot status {name}"), pi.sh(f"piot status {name}")
-        ran = eventually(lambda name=name: _ran(pi, name), 20, f"what {name} notes", 0.5)  # type: ignore[misc]
+        ran = eventually(partial(_ran, pi, name), 20, f"what {name} notes", 0.5)
         assert set(ran) == set(draft.ran)
     assert not pi.sh("systemctl list-units --failed --no-legend --plain")
 

@@ -189,8 +189,10 @@ def test_ten_minutes_later_both_are_deployed(bed: Bed) -> None:
     left = max(0.0, bed.began + LOCKED - time.time())
     eventually(lambda: all(map(bed.deployed, NEEDY)), left + 120, "both", 1)
     assert time.time() >= bed.began + LOCKED
+    eventually(
+        lambda: all(bed.record(app)["step"] == "committed" for app in NEEDY), 30, "both at rest"
+    )
     for app, package in NEEDY.items():
-        eventually(lambda a=app: bed.record(a)["step"] == "committed", 30, app)  # type: ignore[misc]
         assert bed.record(app)["bad"] == []
         query = f"dpkg-query -f '${{Status}}' -W {package}"
         assert bed.machine.sh(query) == "install ok installed"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -84,6 +84,48 @@ def compared(root: Path) -> dict[str, faults.Look]:
     return {p: entry for p, entry in found.items() if p.startswith(("/etc/", "/home/"))}
 
 
+def stopped_anywhere(
+    root: Path,
+    scratch: Path,
+    tool: str,
+    act: Callable[[System], None],
+    compared: Callable[[Path], Mapping[str, object]],
+) -> str:
+    """Stop a tool at each of its calls, act again, and hold the end against an undisturbed one.
+
+    Returns how many calls there were.
+    """
+    log = scratch / "log"
+
+    def attempt(at: Call | None) -> Path:
+        copy = faults.copy(root, scratch / "stopped")
+        try:
+            act(Stopped(copy, tool, log, at))
+        except Cut:
+            assert at
+        else:
+            assert not at, f"not stopped at {at}"
+        return copy
+
+    wanted = compared(attempt(None))
+    made = Counter(re.findall(r"(?m)^(\w+)\(", log.read_text()))
+    every = [(call, at) for call, count in made.items() for at in range(1, count + 1)]
+    assert every, "it changes nothing"
+    ends = set()
+    for at in every:
+        copy = attempt(at)
+        left = faults.fingerprint(copy)
+        if left in ends:
+            continue
+        ends.add(left)
+        act(System(str(copy)))
+        found = compared(copy)
+        assert found.keys() == wanted.keys(), f"stopped at {at}: {found.keys() ^ wanted.keys()}"
+        for name, value in wanted.items():
+            assert found[name] == value, f"stopped at {at}: {name}: {found[name]} is not {value}"
+    return f"stopped at {len(every)} system calls, {len(ends)} different ends"
+
+
 BEFORE = Login("ada", HASH, ("users", "sudo"))
 TOOLS: dict[str, tuple[tuple[Login, ...], Login | SystemUser]] = {
     "useradd": ((), Login("ada", HASH, ("users",))),
@@ -104,35 +146,9 @@ def test_a_tool_that_was_stopped_anywhere_is_made_good(
     root = tree(memory / "device")
     for login in before:
         act(System(str(root)), login)
-    log = memory / "log"
-
-    def attempt(at: Call | None) -> Path:
-        copy = faults.copy(root, memory / "stopped")
-        try:
-            act(Stopped(copy, name.split()[0], log, at), after)
-        except Cut:
-            assert at
-        else:
-            assert not at, f"not stopped at {at}"
-        return copy
-
-    wanted = compared(attempt(None))
-    made = Counter(re.findall(r"(?m)^(\w+)\(", log.read_text()))
-    assert {"rename", "write"} <= made.keys()
-    every = [(call, at) for call, count in made.items() for at in range(1, count + 1)]
-    ends = set()
-    for at in every:
-        copy = attempt(at)
-        left = faults.fingerprint(copy)
-        if left in ends:
-            continue
-        ends.add(left)
-        act(System(str(copy)), after)
-        found = compared(copy)
-        assert found.keys() == wanted.keys(), f"stopped at {at}: {found.keys() ^ wanted.keys()}"
-        for path, entry in wanted.items():
-            assert found[path] == entry, f"stopped at {at}: {path}: {found[path]} is not {entry}"
-    tell(f"{name}: stopped at {len(every)} system calls, {len(ends)} different ends")
+    tool = name.split()[0]
+    told = stopped_anywhere(root, memory, tool, lambda system: act(system, after), compared)
+    tell(f"{name}: {told}")
 
 
 @pytest.mark.parametrize(

@@ -14,6 +14,7 @@ import pytest
 
 from piot_firstboot import deploy, journal, repository, state
 from piot_firstboot.errors import ApplyError
+from piot_firstboot.system import System
 from tests.kit import faults
 from tests.kit.booted import BROKEN, Booted, Manager, reboot, release
 from tests.kit.damage import DAMAGE
@@ -251,12 +252,12 @@ def test_stopped_while_what_was_pushed_meanwhile_is_deployed(
 
     def pushing(way: Callable[[Path], None]) -> Callable[[Path], None]:
         def run(root: Path) -> None:
-            def resolve(system: Booted, origin: state.Source) -> repository.Tip:
+            def resolve(system: System, origin: state.Source) -> repository.Tip:
                 # Pushed once the first of the two is known to this device.
                 known = state.load(system, APP).came(commits[1])
                 return right(system, replace(origin, ref="main" if known else "second"))
 
-            repository.resolve = resolve  # type: ignore[assignment]
+            repository.resolve = resolve
             way(root)
 
         run.__name__ = way.__name__

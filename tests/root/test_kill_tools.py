@@ -5,8 +5,6 @@ Those that make accounts: test_accounts.py. git: test_kill_syscalls.py.
 
 from __future__ import annotations
 
-import re
-from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 
@@ -16,8 +14,7 @@ from piot_firstboot import accounts
 from piot_firstboot.apply import apply
 from piot_firstboot.items import Item, SystemUser, Unit
 from piot_firstboot.system import System
-from tests.kit import faults
-from tests.root.test_accounts import Call, Cut, Stopped, tree
+from tests.root.test_accounts import stopped_anywhere, tree
 
 # As ssh.service has it: the alias is made first, and with that alone it counts as enabled.
 UNIT = (
@@ -65,25 +62,5 @@ def test_a_tool_that_was_stopped_anywhere_is_made_good(
     System(str(root)).write("/usr/lib/systemd/system/web.service", UNIT.encode())
     if before:
         act(System(str(root)), *before)
-    log = memory / "log"
-    made: Counter[str] = Counter()
-
-    def attempt(at: Call | None) -> Path:
-        copy = faults.copy(root, memory / "stopped")
-        try:
-            act(Stopped(copy, tool, log, at), *after)
-        except Cut:
-            assert at
-        else:
-            assert not at, f"not stopped at {at}"
-        return copy
-
-    wanted = compared(attempt(None))
-    made.update(re.findall(r"(?m)^(\w+)\(", log.read_text()))
-    every = [(call, at) for call, count in made.items() for at in range(1, count + 1)]
-    assert every
-    for at in every:
-        copy = attempt(at)
-        act(System(str(copy)), *after)
-        assert compared(copy) == wanted, f"stopped at {at}"
-    tell(f"{name}: stopped at {len(every)} system calls")
+    told = stopped_anywhere(root, memory, tool, lambda system: act(system, *after), compared)
+    tell(f"{name}: {told}")
